@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0
+
+// Init is PID 1 of the test VM: it mounts, loads modules, does what the plan says, looks for trouble in the
+// kernel's log, reports to the host over virtio-serial, and reboots (QEMU runs with -no-reboot, so that ends
+// the VM on every kernel, with or without ACPI).
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ksnif/vmtest/proto"
+)
+
+func main() {
+	if os.Getpid() != 1 {
+		fmt.Fprintln(os.Stderr, "init: this is PID 1 of ksnif's test VM, and does nothing anywhere else")
+		os.Exit(2)
+	}
+	if err := boot(); err != nil {
+		fmt.Fprintf(os.Stderr, "init: %v\n", err)
+	}
+	unix.Sync()
+	if err := unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART); err != nil {
+		fmt.Fprintf(os.Stderr, "init: reboot: %v\n", err)
+	}
+	select {} // PID 1 must not return
+}
+
+// boot brings the machine up and runs the plan. Its error is for trouble that cannot be reported in a record.
+func boot() error {
+	if err := mountBasics(); err != nil {
+		return err
+	}
+	release, err := kernelRelease()
+	if err != nil {
+		return err
+	}
+	if err := loadDrivers(release); err != nil {
+		return err
+	}
+	ports, err := findPorts(10 * time.Second)
+	if err != nil {
+		return err
+	}
+	report, err := openReporter(ports)
+	if err != nil {
+		return err
+	}
+	report.send(proto.Record{Kind: proto.KindBoot, Text: release})
+	plan, err := readPlan(proto.PathPlan)
+	if err != nil {
+		report.problem("plan", err.Error())
+		return err
+	}
+	s := &session{plan: plan, report: report, ports: ports, release: release}
+	s.run()
+	return nil
+}
+
+// session is one boot.
+type session struct {
+	plan    *proto.Plan
+	report  *reporter
+	ports   map[string]string
+	release string
+	watch   *watch
+	failed  bool // something outside of tests went wrong
+	broken  bool // the guest should not run more tests
+}
+
+// run does what the plan says, and sends the verdict last.
+func (s *session) run() {
+	go s.heartbeat()
+	go reapOrphans()
+	if s.plan.GuestLimit > 0 {
+		time.AfterFunc(s.plan.GuestLimit, s.guestLimit)
+	}
+	var err error
+	if s.watch, err = newWatch(); err != nil {
+		s.problem(proto.Problem{Type: "boot", Text: err.Error()})
+	}
+	if err := s.prepare(); err != nil {
+		s.problem(proto.Problem{Type: "boot", Text: err.Error()})
+	} else {
+		s.report.send(proto.Record{Kind: proto.KindReady})
+		s.execute()
+	}
+	s.final()
+	s.report.send(proto.Record{Kind: proto.KindVerdict, Result: s.verdict()})
+	s.report.close()
+}
+
+func (s *session) execute() {
+	switch s.plan.Mode {
+	case proto.ModeTests:
+		s.runTests()
+	case proto.ModeScript:
+		s.runScript()
+	case proto.ModeShell:
+		s.runShell()
+	default:
+		s.problem(proto.Problem{Type: "plan", Text: fmt.Sprintf("unknown mode %q", s.plan.Mode)})
+	}
+}
+
+func (s *session) verdict() proto.Result {
+	switch {
+	case s.failed:
+		return proto.Fail
+	case s.broken:
+		return proto.Rest
+	}
+	return proto.Pass
+}
+
+// problem reports trouble outside of any test.
+func (s *session) problem(p proto.Problem) {
+	s.failed = true
+	s.report.send(proto.Record{Kind: proto.KindProblem, Problems: []proto.Problem{p}})
+}
+
+// heartbeat tells the host that user space still runs.
+func (s *session) heartbeat() {
+	for {
+		s.report.send(proto.Record{Kind: proto.KindAlive})
+		time.Sleep(2 * time.Second)
+	}
+}
+
+// guestLimit is the guest's own watchdog: what it is stuck in goes to the console before the VM ends.
+func (s *session) guestLimit() {
+	sysrq('w')
+	text := fmt.Sprintf("guest watchdog: not done after %s", s.plan.GuestLimit)
+	s.report.send(proto.Record{Kind: proto.KindProblem, Problems: []proto.Problem{{Type: "limit", Text: text}}})
+	time.Sleep(time.Second)
+	unix.Sync()
+	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0
+
+// Package klog finds reports of trouble (warnings, oopses, sanitizer and lockdep reports, stalls, leaks) in a
+// kernel log. PID 1 of the guest uses it on /dev/kmsg after every test, the host on the console.
+package klog
+
+import (
+	"regexp"
+	"strings"
+)
+
+const (
+	// maxLines bounds the context that is kept of one report.
+	maxLines = 100
+	// tailGap is how far behind a report's end a line may follow that still belongs to it: an oops prints its
+	// registers a second time, and then panics.
+	tailGap = 12
+)
+
+// Splat is one report of the kernel.
+type Splat struct {
+	Title string   // its most telling line
+	Lines []string // the report, from its first line on
+}
+
+// Scanner finds reports in a log that is fed line by line.
+type Scanner struct {
+	patterns []pattern
+	allowed  []Allow
+	found    []Splat
+	open     bool // the last report still takes lines
+	weak     bool // its title is a weak line
+	gap      int  // lines since its end
+}
+
+// NewScanner returns a scanner that has seen nothing.
+func NewScanner() *Scanner {
+	return &Scanner{patterns: patterns(), allowed: allowed()}
+}
+
+var (
+	stampRe = regexp.MustCompile(`^(<\d+>)?\[ *\d+\.\d+\](\[ *[TC]\d+\])? ?`)
+	endRe   = regexp.MustCompile(`^-+\[ end |^ ?</TASK>|^=+$`)
+)
+
+// Strip returns a console line without time stamp, level and line end.
+func Strip(line string) string {
+	line = strings.TrimRight(line, "\r\n")
+	return stampRe.ReplaceAllString(line, "")
+}
+
+// Line takes one line and says whether a new report starts with it.
+func (s *Scanner) Line(line string) bool {
+	line = Strip(line)
+	m := s.match(line)
+	switch {
+	case s.open:
+		s.extend(line, m)
+		return false
+	case m == nil:
+		s.gap++
+		return false
+	case m.weak && len(s.found) > 0 && s.gap < tailGap:
+		s.open = true
+		s.extend(line, m)
+		return false
+	}
+	s.found = append(s.found, Splat{Title: line, Lines: []string{line}})
+	s.open, s.weak, s.gap = true, m.weak, 0
+	return true
+}
+
+// extend adds a line to the report that is open.
+func (s *Scanner) extend(line string, m *pattern) {
+	last := &s.found[len(s.found)-1]
+	last.Lines = append(last.Lines, line)
+	if s.weak && m != nil && !m.weak {
+		last.Title, s.weak = line, false
+	}
+	// A line of === directly behind the title opens a lockdep or KASAN report, it does not end it.
+	if (endRe.MatchString(line) && len(last.Lines) > 3) || len(last.Lines) >= maxLines {
+		s.open, s.gap = false, 0
+	}
+}
+
+func (s *Scanner) match(line string) *pattern {
+	for i := range s.patterns {
+		if !s.patterns[i].re.MatchString(line) {
+			continue
+		}
+		for _, a := range s.allowed {
+			if a.Re.MatchString(line) {
+				return nil
+			}
+		}
+		return &s.patterns[i]
+	}
+	return nil
+}
+
+// Splats returns what was found since the last call, and closes a report that is still open.
+func (s *Scanner) Splats() []Splat {
+	found := s.found
+	s.found, s.open, s.gap = nil, false, tailGap
+	return found
+}
+
+// Peek returns what was found so far and goes on.
+func (s *Scanner) Peek() []Splat { return s.found }
+
+// Scan finds the reports in a whole log.
+func Scan(log string) []Splat {
+	s := NewScanner()
+	for _, line := range strings.Split(log, "\n") {
+		s.Line(line)
+	}
+	return s.Splats()
+}
+
+// Taint names the bits of /proc/sys/kernel/tainted, as in Documentation/admin-guide/tainted-kernels.rst.
+func Taint(mask uint64) string {
+	names := []string{
+		"P proprietary module", "F forced load", "S CPU out of specification", "R forced unload",
+		"M machine check", "B bad page", "U set from user space", "D died (oops or BUG)",
+		"A ACPI table overridden", "W warning", "C staging driver", "I firmware workaround",
+		"O out-of-tree module", "E unsigned module", "L soft lockup", "K live patched",
+		"X auxiliary", "T struct randomisation", "N in-kernel test",
+	}
+	var set []string
+	for i, name := range names {
+		if mask&(1<<i) != 0 {
+			set = append(set, name)
+		}
+	}
+	return strings.Join(set, ", ")
+}
