@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# ksnif's front door; `make help` lists what there is.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+MAKEFLAGS   += --no-builtin-rules --no-print-directory
+
+## KDIR: kernel build tree for `make` and `make install` (this machine's kernel)
+## KERNEL: kernel of the VM: 6.1, 6.12, or /path/bzImage with its KDIR=
+## CONFIG: queue of the module: list (ring comes with a later release)
+## RUN: vmtest: only the tests that match this regular expression
+## SCRIPT: vm-run: the shell script to run in the VM
+## IN: vm-run: a folder that the script can read at /in
+## MEM: memory of the VM, such as 512M
+## CPUS: processors of the VM
+## TIMEOUT: time limit of the VM, such as 10m
+## ACCEL: kvm or tcg (kvm if it works here)
+## ICOUNT: 1: the VM's clock counts instructions (tcg only)
+## GDB: shell: 1: wait for gdb before the kernel starts
+## SEED: seed of the tests that choose at random
+## MIRROR: a Debian mirror, on systems that are not Debian
+## UPDATE: fetch: 1: take the newest packages, not those of the last time
+## PREFIX: install: where tool, manual and completions go (/usr/local)
+## DESTDIR: install: root of the system to install to
+## INSTALL_MOD_PATH: install: root of lib/modules
+KDIR   ?= /lib/modules/$(shell uname -r)/build
+CONFIG ?= $(if $(shell grep -s '^CONFIG_KSNIF_RING_BUFFER=y' .config),ring,list)
+PREFIX ?= /usr/local
+
+# What the user set goes to the programs below; a default of ours must not look
+# as if it were the user's wish.
+passed := KERNEL MEM CPUS TIMEOUT ACCEL ICOUNT GDB SEED MIRROR \
+	$(if $(filter-out file,$(origin KDIR)),KDIR)
+$(foreach v,$(passed),$(if $($(v)),$(eval export $(v))))
+
+# A root shell without a login may lack these.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin:/usr/local/go/bin
+export TMPDIR ?= $(CURDIR)/out/tmp
+
+# The user's Go settings stay. One default is added: a checkout that belongs to
+# somebody else (a container's mount) must not fail the build.
+user_goflags := $(if $(filter command,$(firstword $(origin GOFLAGS))),$(GOFLAGS),$(shell go env GOFLAGS 2>/dev/null))
+override GOFLAGS := $(strip $(user_goflags) $(if $(findstring -buildvcs,$(user_goflags)),,-buildvcs=false))
+export GOFLAGS
+
+PKGS_BUILD   := ca-certificates gcc libc6-dev libelf1 libssl3 make
+PKGS_VM      := $(shell sed 's/\#.*//' images/packages.txt 2>/dev/null)
+PKGS_LINT    := perl shellcheck sparse xz-utils
+PKGS_MENU    := kconfig-frontends-nox
+PKGS_INSTALL := kmod
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+GO_STATIC   := CGO_ENABLED=0 go build -trimpath
+
+VM_KERNEL   := $(or $(KERNEL),6.1)
+KERNELS     := $(or $(KERNEL),6.1 6.12)
+KBUILD_ARGS  = $(if $(W),W=$(W)) $(if $(C),C=$(C)) $(if $(V),V=$(V))
+
+.PHONY: all
+all: bin/ksnifctl ## build bin/ksnifctl, and kmod/ksnif.ko for KDIR
+	@if [[ ! -e $(KDIR)/include/generated/utsrelease.h ]]; then \
+		printf '%s\n' \
+			'bin/ksnifctl is built; the module is not: no kernel build tree at $(KDIR).' \
+			"Install the package linux-headers-$$(uname -r), or set KDIR=," \
+			'or see ksnif at work in a virtual machine, which needs none: make demo' >&2; \
+		exit 1; \
+	fi
+	@kmod/build.sh $(KDIR) out/build/kdir-$(CONFIG) $(CONFIG) $(KBUILD_ARGS)
+	@install -m 644 out/build/kdir-$(CONFIG)/ksnif.ko kmod/ksnif.ko
+
+# --- virtual machines
+
+.PHONY: demo vmtest vm-run shell
+demo: vm-ready ## from nothing to a capture in a VM: out/demo.pcapng
+	@out/bin/vmtest-run demo -kernel $(VM_KERNEL) -config $(CONFIG)
+
+vmtest: modules vm-tools out/bin/tests ## all tests, on the host and in VMs
+	@.ci/vmtest '$(KERNELS)' '$(CONFIG)' '$(RUN)'
+
+vm-run: script-given vm-ready ## run SCRIPT=file in a VM; its /out comes to out/vm-run/
+	@out/bin/vmtest-run script -kernel $(VM_KERNEL) -config $(CONFIG) \
+		$(if $(IN),-in '$(IN)') '$(SCRIPT)'
+
+shell: vm-ready ## a root shell in a VM with the module loaded
+	@out/bin/vmtest-run shell -kernel $(VM_KERNEL) -config $(CONFIG)
+
+# --- what they are made of: asked every time, quick if nothing changed
+
+.PHONY: FORCE script-given vm-ready vm-tools module modules
+script-given:
+	@[[ -f '$(SCRIPT)' ]] || { \
+		echo "vm-run: SCRIPT='$(SCRIPT)': no such file (make vm-run SCRIPT=file)" >&2; exit 1; }
+
+vm-ready: module vm-tools
+vm-tools: deps-vm bin/ksnifctl out/bin/vmtest-run
+
+module: out/bin/mk deps-vm
+	@$(call build_module,$(VM_KERNEL),out/build,)
+
+modules: out/bin/mk deps-vm
+	@for kernel in $(KERNELS); do $(call build_module,$$kernel,out/build,); done
+
+# build_module: kernel, folder, arguments for kbuild
+build_module = vars=$$(out/bin/mk kernel $(1)); eval "$$vars"; \
+	kmod/build.sh "$$KDIR" "$(2)/$$(basename $(1))-$(CONFIG)" $(CONFIG) $(3) $(KBUILD_ARGS)
+
+bin/ksnifctl: deps-build FORCE
+	@$(GO_STATIC) -o $@ ./ctl/ksnifctl
+
+out/bin/mk: deps-build FORCE
+	@$(GO_STATIC) -o $@ ./images/mk
+
+out/bin/vmtest-run: deps-build FORCE
+	@$(GO_STATIC) -o $@ ./vmtest/run
+
+out/bin/tests: deps-build FORCE
+	@CGO_ENABLED=0 go test -c -trimpath -o $@ ./vmtest/tests
+
+# --- checks
+
+.PHONY: check lint
+check: deps-build ## what needs no VM, in under a minute
+	@.ci/lint go
+	@go test -short ./...
+
+lint: deps-lint out/bin/mk ## checkpatch, sparse, W=1, 32-bit, gofmt, vet, staticcheck
+	@STATICCHECK=$(STATICCHECK) .ci/lint go staticcheck shell size module
+
+# --- generated code, build options, downloads
+
+.PHONY: gen menuconfig olddefconfig fetch
+gen: deps-build ## write the generated code anew from genl/ksnif.yaml
+	@go run ./genl/gen
+
+menuconfig: deps-menu ## choose build options in a menu; kept in .config
+	@mconf='$(KDIR)/scripts/kconfig/mconf'; \
+	[[ -x $$mconf ]] || mconf=kconfig-mconf; \
+	KCONFIG_CONFIG=.config "$$mconf" Kconfig
+
+olddefconfig: deps-build out/bin/mk ## write .config: your choices, defaults for the rest
+	@conf='$(KDIR)/scripts/kconfig/conf'; \
+	if [[ ! -x $$conf ]]; then \
+		vars=$$(out/bin/mk kernel $(VM_KERNEL)); eval "$$vars"; \
+		conf=$$KDIR/scripts/kconfig/conf; \
+	fi; \
+	KCONFIG_CONFIG=.config "$$conf" --olddefconfig Kconfig
+
+fetch: deps out/bin/mk ## download everything, so that the rest works offline
+	@out/bin/mk fetch $(if $(filter-out 0,$(UPDATE)),-update)
+	@go mod download
+	@go run $(STATICCHECK) -version
+
+# --- packages of this machine
+
+.PHONY: deps deps-build deps-vm deps-lint deps-menu deps-install
+deps: ## install the Debian packages that are missing
+	@.ci/deps -vm $(PKGS_BUILD) $(PKGS_VM) $(PKGS_LINT) $(PKGS_MENU) $(PKGS_INSTALL)
+deps-build:
+	@.ci/deps $(PKGS_BUILD)
+deps-vm:
+	@.ci/deps -vm $(PKGS_BUILD) $(PKGS_VM)
+deps-lint:
+	@.ci/deps -vm $(PKGS_BUILD) $(PKGS_VM) $(PKGS_LINT)
+deps-menu:
+	@.ci/deps $(PKGS_BUILD) $(PKGS_MENU)
+deps-install:
+	@.ci/deps $(PKGS_INSTALL)
+
+# --- installation
+
+share    = $(DESTDIR)$(PREFIX)/share
+mod_root = $(DESTDIR)$(INSTALL_MOD_PATH)
+bash_dir = $(share)/bash-completion/completions
+zsh_dir  = $(share)/zsh/site-functions
+fish_dir = $(share)/fish/vendor_completions.d
+# The release that uname shows, which Debian keeps out of kernel.release.
+release  = $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' $(KDIR)/include/generated/utsrelease.h 2>/dev/null)
+
+.PHONY: install uninstall
+install: deps-install $(if $(wildcard bin/ksnifctl),$(if $(wildcard kmod/ksnif.ko),,all),all) ## install module, tool, manual pages and completions
+	@install -D -m 755 bin/ksnifctl '$(DESTDIR)$(PREFIX)/sbin/ksnifctl'
+	@install -d '$(share)/man/man8' '$(bash_dir)' '$(zsh_dir)' '$(fish_dir)'
+	@bin/ksnifctl man '$(share)/man/man8'
+	@bin/ksnifctl completion bash > '$(bash_dir)/ksnifctl'
+	@bin/ksnifctl completion zsh > '$(zsh_dir)/_ksnifctl'
+	@bin/ksnifctl completion fish > '$(fish_dir)/ksnifctl.fish'
+	@release=$$(modinfo -F vermagic kmod/ksnif.ko | cut -d' ' -f1); \
+	install -D -m 644 kmod/ksnif.ko "$(mod_root)/lib/modules/$$release/updates/ksnif.ko"; \
+	depmod -b '$(or $(mod_root),/)' "$$release"; \
+	echo "installed: $(DESTDIR)$(PREFIX)/sbin/ksnifctl, module for $$release"
+
+uninstall: deps-install ## remove what install installed, for every kernel
+	@rm -f '$(DESTDIR)$(PREFIX)/sbin/ksnifctl' '$(share)'/man/man8/ksnifctl*.8 \
+		'$(bash_dir)/ksnifctl' '$(zsh_dir)/_ksnifctl' '$(fish_dir)/ksnifctl.fish'
+	@for module in '$(mod_root)'/lib/modules/*/updates/ksnif.ko; do \
+		if [[ -e $$module ]]; then \
+			rm -f "$$module"; \
+			release=$${module%/updates/ksnif.ko}; \
+			depmod -b '$(or $(mod_root),/)' "$${release##*/}"; \
+		fi; \
+	done
+
+# --- the rest
+
+.PHONY: clean distclean help bench mutants lab
+clean: ## remove what was built
+	@rm -rf bin out kmod/config
+	@find kmod \( -name '*.o' -o -name '*.ko' -o -name '*.mod' -o -name '*.mod.c' -o -name '.*.cmd' \
+		-o -name Module.symvers -o -name modules.order \) -delete
+
+distclean: clean ## remove .config, too; the cache of downloads stays
+	@rm -f .config .config.old
+	@echo "downloads are kept in $${KSNIF_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/ksnif}"
+
+bench: ## measurements (comes later)
+mutants: ## planted bugs (comes later)
+lab: ## course (comes later)
+bench mutants lab:
+	@echo 'make $@ comes with a later release' >&2; exit 1
+
+help: ## this list
+	@echo 'Targets:'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
+	@echo 'Variables:'
+	@awk '/^## [A-Z_]+: / { name = $$2; sub(":", "", name); sub(/^## [A-Z_]+: /, ""); printf "  %-18s %s\n", name, $$0 }' Makefile
