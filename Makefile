@@ -53,7 +53,8 @@ PKGS_MENU    := kconfig-frontends-nox
 PKGS_INSTALL := kmod
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
-GO_STATIC   := CGO_ENABLED=0 go build -trimpath
+VERSION     := $(shell sed -n 's/.*KSNIF_VERSION.*"\(.*\)"/\1/p' kmod/ksnif.h)
+GO_STATIC   := CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)'
 
 VM_KERNEL   := $(or $(KERNEL),6.1)
 KERNELS     := $(or $(KERNEL),6.1 6.12)
