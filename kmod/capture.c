@@ -1,0 +1,624 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The state machine of a capture, one per network namespace:
+ *
+ *               start                    stop, namespace exit, rmmod
+ *   stopped ------------> running ---------------------------------> stopping
+ *      ^ ^                   |                                        |    |
+ *      | |                   | write or fsync error                   |    |
+ *      | |                   +----------------> (stopping) ---------> |    |
+ *      | +---------------------------------------- file closed -------+    |
+ *      +--------- stop ---------- failed <-------- with an error ----------+
+ *
+ * A run is made by start and ended by the writer. Commands only begin things and wait, two
+ * seconds at most: netlink's own lock is held across a command.
+ */
+#include <linux/netdevice.h>
+#include <linux/rtnetlink.h>
+#include <linux/slab.h>
+#include <linux/sched/signal.h>
+#include <net/net_namespace.h>
+#include <net/netns/generic.h>
+
+#include "ksnif.h"
+
+/*
+ * Memory for a run's tables of interfaces. With the writer's batch it is less than the 1 MB
+ * that a capture may take beyond queue_size.
+ */
+#define RUN_IFACE_BYTES		(640 * 1024)
+
+static unsigned int capture_net_id __read_mostly;
+
+/* Captures that are not freed yet, and where rmmod waits for the last one. */
+static atomic_t captures = ATOMIC_INIT(0);
+static DECLARE_WAIT_QUEUE_HEAD(captures_gone);
+
+/* Frees captures: the last reference may be dropped where one must not wait for a writer. */
+static struct workqueue_struct *reaper;
+
+/** ksnif_capture_of() - the capture of a namespace; NULL if the namespace has none */
+struct ksnif_capture *ksnif_capture_of(const struct net *net)
+{
+	struct ksnif_capture **cap = net_generic(net, capture_net_id);
+
+	return *cap;
+}
+
+/* ---- a run's memory ------------------------------------------------------- */
+
+static void run_free(struct kref *ref)
+{
+	struct ksnif_run *run = container_of(ref, struct ksnif_run, ref);
+
+	ksnif_ifaces_free(run);
+	if (run->queue)
+		ksnif_queue_free(run->queue);
+	ksnif_writer_free(run);
+	ksnif_settings_free(&run->settings);
+	kfree(run);
+}
+
+static void run_put(struct ksnif_run *run)
+{
+	if (run)
+		kref_put(&run->ref, run_free);
+}
+
+static struct ksnif_run *run_alloc(struct ksnif_capture *cap)
+{
+	struct ksnif_run *run = kzalloc(sizeof(*run), GFP_KERNEL);
+
+	if (!run)
+		return NULL;
+	kref_init(&run->ref);
+	run->cap = cap;
+	spin_lock_init(&run->iface_lock);
+	INIT_LIST_HEAD(&run->ifaces);
+	init_waitqueue_head(&run->waiters);
+	run->ifaces_left = RUN_IFACE_BYTES / (sizeof(struct ksnif_iface) +
+			   num_possible_cpus() * sizeof(struct ksnif_hook_stats));
+	run->snaplen = cap->settings.snaplen;
+
+	if (ksnif_writer_init(run) || ksnif_settings_copy(&run->settings, &cap->settings))
+		goto err;
+	run->unknown = ksnif_iface_alloc("unknown", KSNIF_LINKTYPE_RAW, GFP_KERNEL);
+	if (!run->unknown)
+		goto err;
+	list_add_tail(&run->unknown->list, &run->ifaces);
+	run->queue = ksnif_queue_alloc(run->settings.queue_size);
+	if (!run->queue)
+		goto err;
+	return run;
+
+err:
+	run_put(run);
+	return NULL;
+}
+
+/* ---- start ---------------------------------------------------------------- */
+
+static int capture_may_start(struct ksnif_capture *cap, struct netlink_ext_ack *extack)
+{
+	int err = 0;
+
+	mutex_lock(&cap->lock);
+	if (cap->state == KSNIF_STATE_RUNNING) {
+		NL_SET_ERR_MSG(extack, "start: already running: use restart");
+		err = -EALREADY;
+	} else if (cap->state == KSNIF_STATE_STOPPING) {
+		NL_SET_ERR_MSG(extack, "start: still stopping: try again");
+		err = -EINPROGRESS;
+	} else if (cap->settings.format == KSNIF_FORMAT_PCAP &&
+		   ksnif_settings_any_device(&cap->settings)) {
+		NL_SET_ERR_MSG(extack, "format: pcap needs a device_name other than any");
+		err = -EINVAL;
+	}
+	mutex_unlock(&cap->lock);
+	return err;
+}
+
+/* The device captured by name must be there at start; its block leads the file. */
+static int run_find_device(struct ksnif_run *run, struct net *net,
+			   struct netlink_ext_ack *extack)
+{
+	struct net_device *dev;
+	int err = 0;
+
+	if (ksnif_settings_any_device(&run->settings))
+		return 0;
+	rtnl_lock();
+	dev = __dev_get_by_name(net, run->settings.device_name);
+	if (!dev) {
+		NL_SET_ERR_MSG(extack, "device_name: no such device");
+		err = -ENODEV;
+		goto out;
+	}
+	run->linktype = ksnif_device_linktype(dev);
+	run->named = ksnif_iface_add(run, dev, GFP_KERNEL);
+	if (!run->named)
+		err = -ENOMEM;
+out:
+	rtnl_unlock();
+	return err;
+}
+
+/* The file is opened and empty. */
+static int run_open(struct ksnif_run *run, struct netlink_ext_ack *extack)
+{
+	int err;
+
+	if (run->settings.io == KSNIF_IO_DISCARD)
+		return 0;
+	err = ksnif_file_open(&run->file, run->settings.logfile, extack);
+	if (err)
+		return err;
+	err = ksnif_file_cut(&run->file, 0);
+	if (err) {
+		NL_SET_ERR_MSG(extack, "logfile: cannot be truncated");
+		ksnif_file_abandon(&run->file);
+	}
+	return err;
+}
+
+/*
+ * From here on the run is the capture's. Under RTNL, so that no device comes or goes between
+ * the look and the notifier's first: if it went since run_find_device(), then it is gone now,
+ * and may come back.
+ */
+static void capture_publish(struct ksnif_capture *cap, struct ksnif_run *run)
+{
+	struct ksnif_run *old;
+	struct net_device *dev;
+
+	rtnl_lock();
+	mutex_lock(&cap->lock);
+	if (ksnif_settings_any_device(&run->settings)) {
+		run->ifindex = KSNIF_ANY_DEVICE;
+	} else {
+		dev = __dev_get_by_name(cap->net, run->settings.device_name);
+		run->ifindex = dev && ksnif_device_linktype(dev) == run->linktype ?
+			       dev->ifindex : KSNIF_NO_DEVICE;
+	}
+	old = cap->run;
+	cap->run = run;
+	cap->state = KSNIF_STATE_RUNNING;
+	cap->hooked = true;
+	cap->runs++;
+	kref_get(&cap->ref);	/* the writer's */
+	smp_store_release(&run->armed, true); /* pairs with the acquire in hook_fn() */
+	ksnif_writer_wake(run, KSNIF_WAKE_NOW);	/* for the file's header */
+	ksnif_netlink_event(cap, KSNIF_CMD_STARTED, NULL);
+	mutex_unlock(&cap->lock);
+	rtnl_unlock();
+	run_put(old);
+}
+
+static int capture_make_wq(struct ksnif_capture *cap)
+{
+	if (!cap->wq)
+		cap->wq = alloc_ordered_workqueue("ksnif/%u", WQ_MEM_RECLAIM | WQ_FREEZABLE,
+						  cap->net->ns.inum);
+	return cap->wq ? 0 : -ENOMEM;
+}
+
+/*
+ * Under cap->command; the caller holds the namespace. The file is truncated last: a refused
+ * start changes nothing.
+ */
+static int capture_start(struct ksnif_capture *cap, struct netlink_ext_ack *extack)
+{
+	struct net *net = cap->net;
+	struct ksnif_run *run;
+	int err;
+
+	lockdep_assert_held(&cap->command);
+	err = capture_may_start(cap, extack);
+	if (err)
+		return err;
+	err = capture_make_wq(cap);
+	if (err)
+		return err;
+	run = run_alloc(cap);
+	if (!run)
+		return -ENOMEM;
+	err = run_find_device(run, net, extack);
+	if (err)
+		goto err_free;
+	err = ksnif_hook_register(net, run);	/* sees nothing until armed */
+	if (err)
+		goto err_free;
+	err = run_open(run, extack);
+	if (err)
+		goto err_unhook;
+	capture_publish(cap, run);
+	return 0;
+
+err_unhook:
+	ksnif_hook_unregister(net, run);
+	synchronize_net();
+err_free:
+	run_put(run);
+	return err;
+}
+
+/* ---- stop, by whomever ----------------------------------------------------- */
+
+/* Under cap->lock, in state running. */
+static void capture_unhook(struct ksnif_capture *cap)
+{
+	lockdep_assert_held(&cap->lock);
+	if (cap->hooked)
+		ksnif_hook_unregister(cap->net, cap->run);
+	cap->hooked = false;
+	cap->state = KSNIF_STATE_STOPPING;
+	/* pairs with the acquire in writer_pass() */
+	smp_store_release(&cap->run->stopping, true);
+}
+
+/* Under cap->lock. */
+static void capture_begin_stop(struct ksnif_capture *cap)
+{
+	if (cap->state != KSNIF_STATE_RUNNING)
+		return;
+	capture_unhook(cap);
+	ksnif_writer_wake(cap->run, KSNIF_WAKE_NOW);
+}
+
+/** ksnif_capture_unhook() - for the writer: a write failed, see no more packets */
+void ksnif_capture_unhook(struct ksnif_run *run)
+{
+	struct ksnif_capture *cap = run->cap;
+
+	mutex_lock(&cap->lock);
+	capture_unhook(cap);
+	mutex_unlock(&cap->lock);
+}
+
+static void capture_release(struct kref *ref)
+{
+	queue_work(reaper, &container_of(ref, struct ksnif_capture, ref)->reap);
+}
+
+/**
+ * ksnif_capture_ended() - for the writer: the file is closed, the run over
+ * @run: the run; may be freed on return
+ */
+void ksnif_capture_ended(struct ksnif_run *run)
+{
+	struct ksnif_capture *cap = run->cap;
+
+	mutex_lock(&cap->lock);
+	cap->state = run->error ? KSNIF_STATE_FAILED : KSNIF_STATE_STOPPED;
+	/* nobody wakes the writer in these states; what woke it too late is taken back */
+	cancel_delayed_work(&run->work);
+	ksnif_netlink_event(cap, run->error ? KSNIF_CMD_FAILED : KSNIF_CMD_STOPPED, NULL);
+	smp_store_release(&run->ended, true); /* pairs with run_wait() */
+	wake_up_all(&run->waiters);
+	mutex_unlock(&cap->lock);
+	kref_put(&cap->ref, capture_release);
+}
+
+/* Wait until the run has ended or all its flushes up to @flush are done. */
+static int run_wait(struct ksnif_run *run, u64 flush)
+{
+	long left = wait_event_killable_timeout(run->waiters,
+						smp_load_acquire(&run->ended) ||
+						READ_ONCE(run->flush_done) >= flush,
+						KSNIF_WAIT);
+
+	if (left < 0)
+		return -EINTR;
+	if (!left)
+		return -EINPROGRESS;
+	/* while it goes on, no error has happened yet */
+	return smp_load_acquire(&run->ended) ? run->error : 0;
+}
+
+static void wait_text(int err, struct netlink_ext_ack *extack)
+{
+	if (err == -EINPROGRESS)
+		NL_SET_ERR_MSG(extack, "still writing: ask again to wait on");
+	else if (err && err != -EINTR)
+		NL_SET_ERR_MSG(extack, "the capture file could not be written to the end");
+}
+
+/* Stop and wait. An error of the run is answered once. */
+static int capture_stop(struct ksnif_capture *cap, struct netlink_ext_ack *extack)
+{
+	struct ksnif_run *run = NULL;
+	int err = 0;
+
+	mutex_lock(&cap->lock);
+	capture_begin_stop(cap);
+	if (cap->state == KSNIF_STATE_STOPPING) {
+		run = cap->run;
+		kref_get(&run->ref);
+	} else if (cap->state == KSNIF_STATE_FAILED) {
+		cap->state = KSNIF_STATE_STOPPED;
+		err = cap->run->reported ? 0 : cap->run->error;
+		cap->run->reported = true;
+	}
+	mutex_unlock(&cap->lock);
+
+	if (run) {
+		err = run_wait(run, U64_MAX);
+		if (err != -EINPROGRESS && err != -EINTR) {
+			mutex_lock(&cap->lock);
+			run->reported = true;
+			mutex_unlock(&cap->lock);
+		}
+		run_put(run);
+	}
+	wait_text(err, extack);
+	return err;
+}
+
+/* ---- the commands ----------------------------------------------------------- */
+
+/**
+ * ksnif_capture_set() - change settings, all or none
+ * @cap: the capture
+ * @change: what to change; still to be freed by the caller
+ * @extack: for the text of a refusal
+ *
+ * Return: 0, -EBUSY if the state does not allow it, -EINTR.
+ */
+int ksnif_capture_set(struct ksnif_capture *cap, struct ksnif_change *change,
+		      struct netlink_ext_ack *extack)
+{
+	int err;
+
+	if (mutex_lock_killable(&cap->command))
+		return -EINTR;
+	mutex_lock(&cap->lock);
+	err = ksnif_change_allowed(change, cap->state, extack);
+	if (!err) {
+		ksnif_change_apply(change, &cap->settings);
+		if (cap->state == KSNIF_STATE_RUNNING)
+			WRITE_ONCE(cap->run->snaplen, cap->settings.snaplen);
+		ksnif_netlink_event(cap, KSNIF_CMD_SETTINGS_CHANGED, NULL);
+	}
+	mutex_unlock(&cap->lock);
+	mutex_unlock(&cap->command);
+	return err;
+}
+
+/**
+ * ksnif_capture_start() - start a capture
+ * @cap: the capture; the caller holds its namespace and is whoever the file is opened for
+ * @extack: for the text of a refusal
+ *
+ * Return: 0 or a negative errno: then nothing has changed.
+ */
+int ksnif_capture_start(struct ksnif_capture *cap, struct netlink_ext_ack *extack)
+{
+	int err;
+
+	if (mutex_lock_killable(&cap->command))
+		return -EINTR;
+	err = capture_start(cap, extack);
+	mutex_unlock(&cap->command);
+	return err;
+}
+
+/**
+ * ksnif_capture_stop() - stop a capture and wait until its file is synced and closed
+ * @cap: the capture
+ * @extack: for a text
+ *
+ * Return: 0; the run's first write or fsync error, once; -EINPROGRESS if it takes longer;
+ * -EINTR. The capture stops all the same.
+ */
+int ksnif_capture_stop(struct ksnif_capture *cap, struct netlink_ext_ack *extack)
+{
+	return capture_stop(cap, extack);
+}
+
+/**
+ * ksnif_capture_restart() - stop and start with nothing in between
+ * @cap: as for ksnif_capture_start()
+ * @extack: for a text
+ *
+ * Return: as stop and start. An error of the stop leaves the capture failed; asked again,
+ * restart starts.
+ */
+int ksnif_capture_restart(struct ksnif_capture *cap, struct netlink_ext_ack *extack)
+{
+	int err = 0;
+	bool failed;
+
+	if (mutex_lock_killable(&cap->command))
+		return -EINTR;
+	mutex_lock(&cap->lock);
+	failed = cap->state == KSNIF_STATE_FAILED;
+	mutex_unlock(&cap->lock);
+	if (!failed)
+		err = capture_stop(cap, extack);
+	if (!err)
+		err = capture_start(cap, extack);
+	mutex_unlock(&cap->command);
+	return err;
+}
+
+/**
+ * ksnif_capture_flush() - wait until every packet captured so far is on disk
+ * @cap: the capture
+ * @extack: for a text
+ *
+ * Return: 0; -ENOTCONN if no capture runs; the write or fsync error; -EINPROGRESS if it
+ * takes longer; -EINTR.
+ */
+int ksnif_capture_flush(struct ksnif_capture *cap, struct netlink_ext_ack *extack)
+{
+	struct ksnif_run *run = NULL;
+	u64 flush = U64_MAX;
+	int err;
+
+	mutex_lock(&cap->lock);
+	if (cap->state == KSNIF_STATE_RUNNING || cap->state == KSNIF_STATE_STOPPING) {
+		run = cap->run;
+		kref_get(&run->ref);
+	}
+	if (cap->state == KSNIF_STATE_RUNNING) {
+		flush = run->flush_wanted + 1;
+		WRITE_ONCE(run->flush_wanted, flush);
+		ksnif_writer_wake(run, KSNIF_WAKE_NOW);
+	}
+	mutex_unlock(&cap->lock);
+	if (!run) {
+		NL_SET_ERR_MSG(extack, "flush: no capture is running");
+		return -ENOTCONN;
+	}
+	err = run_wait(run, flush);
+	wait_text(err, extack);
+	run_put(run);
+	return err;
+}
+
+/**
+ * ksnif_capture_status() - settings and state at one moment
+ * @cap: the capture
+ * @st: filled; ksnif_settings_free() its settings
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int ksnif_capture_status(struct ksnif_capture *cap, struct ksnif_status *st)
+{
+	struct ksnif_run *run;
+	int err;
+
+	mutex_lock(&cap->lock);
+	err = ksnif_settings_copy(&st->settings, &cap->settings);
+	run = cap->run;
+	st->state = cap->state;
+	st->error = run && run->ended ? run->error : 0;
+	st->unsynced = run && run->ended && run->unsynced;
+	st->torn = run && run->ended && run->torn;
+	st->file_size = run ? READ_ONCE(run->file_size) : 0;
+	mutex_unlock(&cap->lock);
+	return err;
+}
+
+/**
+ * ksnif_capture_stats() - the books since the last start
+ * @cap: the capture
+ * @sum: filled
+ * @cpu: -1 for all, or a possible CPU: then the hook's counters only
+ *
+ * Return: number of the run they belong to.
+ */
+unsigned int ksnif_capture_stats(struct ksnif_capture *cap, struct ksnif_stats *sum, int cpu)
+{
+	unsigned int runs;
+
+	memset(sum, 0, sizeof(*sum));
+	mutex_lock(&cap->lock);
+	if (cap->run && cpu < 0)
+		ksnif_stats_run(cap->run, sum);
+	else if (cap->run)
+		ksnif_stats_cpu(cap->run, cpu, sum);
+	runs = cap->runs;
+	mutex_unlock(&cap->lock);
+	return runs;
+}
+
+/* ---- namespaces ------------------------------------------------------------- */
+
+static void capture_reap(struct work_struct *work)
+{
+	struct ksnif_capture *cap = container_of(work, struct ksnif_capture, reap);
+
+	if (cap->wq)
+		destroy_workqueue(cap->wq);
+	run_put(cap->run);
+	ksnif_settings_free(&cap->settings);
+	kfree(cap);
+	if (atomic_dec_and_test(&captures))
+		wake_up_all(&captures_gone);
+}
+
+static int __net_init capture_net_init(struct net *net)
+{
+	struct ksnif_capture **slot = net_generic(net, capture_net_id);
+	struct ksnif_capture *cap = kzalloc(sizeof(*cap), GFP_KERNEL);
+	int err = -ENOMEM;
+
+	if (!cap)
+		return err;
+	kref_init(&cap->ref);
+	mutex_init(&cap->command);
+	mutex_init(&cap->lock);
+	INIT_WORK(&cap->reap, capture_reap);
+	cap->net = net;
+	if (ksnif_settings_init(&cap->settings))
+		goto err_free;
+	err = ksnif_proc_create(net, cap);
+	if (err)
+		goto err_settings;
+	atomic_inc(&captures);
+	*slot = cap;
+	return 0;
+
+err_settings:
+	ksnif_settings_free(&cap->settings);
+err_free:
+	kfree(cap);
+	return err;
+}
+
+/* The namespace goes: see no more packets. The writer ends the run without it. */
+static void __net_exit capture_net_pre_exit(struct net *net)
+{
+	struct ksnif_capture *cap = ksnif_capture_of(net);
+
+	mutex_lock(&cap->lock);
+	capture_begin_stop(cap);
+	cap->net = NULL;
+	mutex_unlock(&cap->lock);
+}
+
+/* No I/O and no waiting for it here: one thread tears down all namespaces. */
+static void __net_exit capture_net_exit(struct net *net)
+{
+	struct ksnif_capture **slot = net_generic(net, capture_net_id);
+	struct ksnif_capture *cap = *slot;
+
+	ksnif_proc_remove(net);
+	*slot = NULL;
+	kref_put(&cap->ref, capture_release);
+}
+
+static struct pernet_operations capture_net_ops = {
+	.init = capture_net_init,
+	.pre_exit = capture_net_pre_exit,
+	.exit = capture_net_exit,
+	.id = &capture_net_id,
+	.size = sizeof(struct ksnif_capture *),
+};
+
+/** ksnif_capture_register() - give every namespace its capture; at module init */
+int ksnif_capture_register(void)
+{
+	int err;
+
+	reaper = alloc_workqueue("ksnif_reaper", 0, 0);
+	if (!reaper)
+		return -ENOMEM;
+	err = register_pernet_subsys(&capture_net_ops);
+	if (err)
+		destroy_workqueue(reaper);
+	return err;
+}
+
+/**
+ * ksnif_capture_unregister() - stop all captures; at module exit
+ *
+ * Waits until every file is closed: on a frozen file system until it is thawed.
+ */
+void ksnif_capture_unregister(void)
+{
+	unregister_pernet_subsys(&capture_net_ops);
+	wait_event_idle(captures_gone, !atomic_read(&captures));
+	destroy_workqueue(reaper);
+}

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Devices: which one is captured, and the interfaces of a run, one for each device that a
+ * packet came in on.
+ */
+#include <linux/if_arp.h>
+#include <linux/netdevice.h>
+#include <linux/slab.h>
+
+#include "ksnif.h"
+
+/* Link type of a device's records: its Ethernet header, or none and raw IP. */
+u16 ksnif_device_linktype(const struct net_device *dev)
+{
+	switch (dev->type) {
+	case ARPHRD_ETHER:
+	case ARPHRD_LOOPBACK:
+		return KSNIF_LINKTYPE_ETHERNET;
+	default:
+		return KSNIF_LINKTYPE_RAW;
+	}
+}
+
+/**
+ * ksnif_iface_alloc() - make an interface that is in no run yet
+ * @name: name of its block
+ * @linktype: KSNIF_LINKTYPE_*
+ * @gfp: GFP_KERNEL, or GFP_NOWAIT from the hook
+ *
+ * Return: the interface or NULL.
+ */
+struct ksnif_iface *ksnif_iface_alloc(const char *name, u16 linktype, gfp_t gfp)
+{
+	struct ksnif_iface *iface = kzalloc(sizeof(*iface), gfp);
+	int cpu;
+
+	if (!iface)
+		return NULL;
+	iface->hook = alloc_percpu_gfp(struct ksnif_hook_stats, gfp);
+	if (!iface->hook) {
+		kfree(iface);
+		return NULL;
+	}
+	for_each_possible_cpu(cpu)
+		u64_stats_init(&per_cpu_ptr(iface->hook, cpu)->syncp);
+	strscpy(iface->name, name, sizeof(iface->name));
+	iface->linktype = linktype;
+	return iface;
+}
+
+static struct ksnif_iface *iface_find(struct ksnif_run *run, int ifindex)
+{
+	struct hlist_head *head = &run->iface_hash[ifindex % ARRAY_SIZE(run->iface_hash)];
+	struct ksnif_iface *iface;
+
+	hlist_for_each_entry_rcu(iface, head, node, lockdep_is_held(&run->iface_lock))
+		if (iface->ifindex == ifindex)
+			return iface;
+	return NULL;
+}
+
+/**
+ * ksnif_iface_add() - make a device an interface of a run
+ * @run: the run
+ * @dev: a device that is there: under RTNL, or seen by the hook under RCU
+ * @gfp: GFP_KERNEL, or GFP_NOWAIT from the hook
+ *
+ * Return: the interface, which another CPU may have added first; NULL without memory.
+ */
+struct ksnif_iface *ksnif_iface_add(struct ksnif_run *run, const struct net_device *dev,
+				    gfp_t gfp)
+{
+	struct ksnif_iface *iface, *other;
+
+	/* a rename can race: then the name is cut off between old and new */
+	iface = ksnif_iface_alloc(dev->name, ksnif_device_linktype(dev), gfp);
+	if (!iface)
+		return NULL;
+	iface->ifindex = dev->ifindex;
+
+	spin_lock_bh(&run->iface_lock);
+	other = iface_find(run, dev->ifindex);
+	if (!other && run->ifaces_left) {
+		run->ifaces_left--;
+		hlist_add_head_rcu(&iface->node,
+				   &run->iface_hash[iface->ifindex % ARRAY_SIZE(run->iface_hash)]);
+		list_add_tail_rcu(&iface->list, &run->ifaces);
+		spin_unlock_bh(&run->iface_lock);
+		return iface;
+	}
+	spin_unlock_bh(&run->iface_lock);
+	free_percpu(iface->hook);
+	kfree(iface);
+	return other;
+}
+
+/**
+ * ksnif_iface_get() - interface of the device a packet came in on
+ * @run: the run
+ * @dev: the device
+ *
+ * Context: hook: RCU, BH disabled.
+ * Return: the interface; run->unknown if it is new and there is no memory to describe it.
+ */
+struct ksnif_iface *ksnif_iface_get(struct ksnif_run *run, const struct net_device *dev)
+{
+	struct ksnif_iface *iface = iface_find(run, dev->ifindex);
+
+	if (unlikely(!iface) && READ_ONCE(run->ifaces_left))
+		iface = ksnif_iface_add(run, dev, GFP_NOWAIT | __GFP_NOWARN | __GFP_NOMEMALLOC);
+	return iface ?: run->unknown;
+}
+
+/* No hook and no reader can see the run any more. */
+void ksnif_ifaces_free(struct ksnif_run *run)
+{
+	struct ksnif_iface *iface, *next;
+
+	list_for_each_entry_safe(iface, next, &run->ifaces, list) {
+		free_percpu(iface->hook);
+		kfree(iface);
+	}
+}
+
+/*
+ * The device leaves the namespace. No packet of it is on its way any more: the stack calls
+ * the notifier after it waited for them. A later device may get the same ifindex and must
+ * get an interface of its own.
+ */
+static void device_gone(struct ksnif_capture *cap, const struct net_device *dev)
+{
+	struct ksnif_run *run = cap->run;
+	struct ksnif_iface *iface;
+
+	spin_lock_bh(&run->iface_lock);
+	iface = iface_find(run, dev->ifindex);
+	if (iface)
+		hlist_del_init_rcu(&iface->node);
+	spin_unlock_bh(&run->iface_lock);
+
+	if (run->ifindex == dev->ifindex) {
+		WRITE_ONCE(run->ifindex, KSNIF_NO_DEVICE);
+		ksnif_netlink_event(cap, KSNIF_CMD_DEVICE_GONE, run->settings.device_name);
+	}
+}
+
+/* A device was registered or renamed: if the captured one is gone, it may take its place. */
+static void device_seen(struct ksnif_capture *cap, const struct net_device *dev)
+{
+	struct ksnif_run *run = cap->run;
+
+	if (run->ifindex != KSNIF_NO_DEVICE || strcmp(dev->name, run->settings.device_name))
+		return;
+	/* a pcap file has one link type */
+	if (run->settings.format == KSNIF_FORMAT_PCAP &&
+	    ksnif_device_linktype(dev) != run->linktype)
+		return;
+	WRITE_ONCE(run->ifindex, dev->ifindex);
+	ksnif_netlink_event(cap, KSNIF_CMD_DEVICE_BACK, run->settings.device_name);
+}
+
+/* Under RTNL. */
+static int device_event(struct notifier_block *nb, unsigned long event, void *ptr)
+{
+	const struct net_device *dev = netdev_notifier_info_to_dev(ptr);
+	struct ksnif_capture *cap = ksnif_capture_of(dev_net(dev));
+
+	if (!cap)
+		return NOTIFY_DONE;
+
+	mutex_lock(&cap->lock);
+	if (cap->state == KSNIF_STATE_RUNNING) {
+		if (event == NETDEV_UNREGISTER)
+			device_gone(cap, dev);
+		else if (event == NETDEV_REGISTER || event == NETDEV_CHANGENAME)
+			device_seen(cap, dev);
+	}
+	mutex_unlock(&cap->lock);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block device_notifier = {
+	.notifier_call = device_event,
+};
+
+int ksnif_device_register(void)
+{
+	return register_netdevice_notifier(&device_notifier);
+}
+
+void ksnif_device_unregister(void)
+{
+	unregister_netdevice_notifier(&device_notifier);
+}

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The capture file. It is opened in the context of whoever starts the capture, and written,
+ * cut back, synced and closed by the writer alone, under the opener's credentials and file
+ * size limit. Modelled on kernel/acct.c, which also lets the kernel write a file that a user
+ * named.
+ */
+#include <linux/cred.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/namei.h>
+#include <linux/sched/signal.h>
+#include <linux/uio.h>
+
+#include "ksnif.h"
+
+/* How long to wait before asking a frozen file system again. */
+#define FILE_FROZEN_WAIT	(HZ / 10)
+
+/* The files being written, whatever the namespace. A file is in here from open to close. */
+static DEFINE_MUTEX(files_lock);
+static LIST_HEAD(files);
+
+/* Only a regular file of a real file system will do. */
+static int file_check(struct inode *inode, struct netlink_ext_ack *extack)
+{
+	if (S_ISLNK(inode->i_mode)) {
+		NL_SET_ERR_MSG(extack, "logfile: is a symbolic link");
+		return -ELOOP;
+	}
+	if (S_ISDIR(inode->i_mode)) {
+		NL_SET_ERR_MSG(extack, "logfile: is a directory");
+		return -EISDIR;
+	}
+	if (!S_ISREG(inode->i_mode)) {
+		NL_SET_ERR_MSG(extack, "logfile: not a regular file");
+		return -EINVAL;
+	}
+	if (inode->i_sb->s_flags & (SB_NOUSER | SB_KERNMOUNT) ||
+	    ksnif_is_proc_or_sysfs(inode->i_sb)) {
+		NL_SET_ERR_MSG(extack, "logfile: on a file system of the kernel's own");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* Before the file is opened: opening a FIFO or a device can block or do things. */
+static int file_check_path(const char *path, struct netlink_ext_ack *extack)
+{
+	struct path p;
+	int err;
+
+	err = kern_path(path, 0, &p);
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	err = file_check(d_inode(p.dentry), extack);
+	path_put(&p);
+	return err;
+}
+
+/* Only one capture may write a file. */
+static int file_claim(struct ksnif_file *f, struct netlink_ext_ack *extack)
+{
+	struct ksnif_file *other;
+	int err = 0;
+
+	mutex_lock(&files_lock);
+	list_for_each_entry(other, &files, list)
+		if (file_inode(other->file) == file_inode(f->file))
+			err = -EBUSY;
+	if (err)
+		NL_SET_ERR_MSG(extack, "logfile: another capture writes it");
+	else
+		list_add(&f->list, &files);
+	mutex_unlock(&files_lock);
+	return err;
+}
+
+static void file_disclaim(struct ksnif_file *f)
+{
+	mutex_lock(&files_lock);
+	list_del(&f->list);
+	mutex_unlock(&files_lock);
+}
+
+static const char *file_open_text(int err)
+{
+	switch (err) {
+	case -ENOENT:
+		return "logfile: no such directory";
+	case -EACCES:
+	case -EPERM:
+		return "logfile: no permission";
+	case -EROFS:
+		return "logfile: read-only file system";
+	case -ENOTDIR:
+		return "logfile: part of the path is no directory";
+	case -ELOOP:
+		return "logfile: is a symbolic link";
+	case -ENOSPC:
+		return "logfile: no space left on device";
+	default:
+		return "logfile: cannot be opened";
+	}
+}
+
+/**
+ * ksnif_file_open() - open and claim a capture file
+ * @f: where to keep it
+ * @path: absolute path, resolved in the caller's root directory and mount namespace
+ * @extack: for the text of a refusal
+ *
+ * The file is created with mode 0600 if it is not there; its contents stay until
+ * ksnif_file_cut().
+ *
+ * Context: the caller's process context; may sleep, on a dead file system for long.
+ * Return: 0 or a negative errno.
+ */
+int ksnif_file_open(struct ksnif_file *f, const char *path, struct netlink_ext_ack *extack)
+{
+	struct file *file;
+	int err;
+
+	err = file_check_path(path, extack);
+	if (err)
+		goto out;
+	file = filp_open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_LARGEFILE |
+			 O_NOCTTY, 0600);
+	if (IS_ERR(file)) {
+		err = PTR_ERR(file);
+		goto out;
+	}
+	/* it may be another one than file_check_path() saw */
+	err = file_check(file_inode(file), extack);
+	if (err)
+		goto err_close;
+	err = -EINVAL;
+	if (!(file->f_mode & FMODE_CAN_WRITE) || !file->f_op->write_iter)
+		goto err_close;
+
+	f->file = file;
+	f->pos = 0;
+	f->limit = rlimit(RLIMIT_FSIZE);
+	err = file_claim(f, extack);
+	if (err)
+		goto err_close;
+	return 0;
+
+err_close:
+	f->file = NULL;
+	filp_close(file, NULL);
+out:
+	if (!extack->_msg)
+		extack->_msg = file_open_text(err);
+	return err;
+}
+
+/**
+ * ksnif_file_abandon() - close a file that no writer has seen
+ * @f: from ksnif_file_open()
+ */
+void ksnif_file_abandon(struct ksnif_file *f)
+{
+	file_disclaim(f);
+	filp_close(f->file, NULL);
+	f->file = NULL;
+}
+
+/*
+ * Wait while the file system is frozen. Sleeps in a way that the hung task detector accepts:
+ * a freeze may last for as long as its owner likes.
+ */
+static void file_start_write_patiently(struct file *file)
+{
+	while (!file_start_write_trylock(file))
+		schedule_timeout_idle(FILE_FROZEN_WAIT);
+}
+
+/* One write; kernel_write() would wait for a thaw uninterruptibly. */
+static ssize_t file_write_once(struct ksnif_file *f, const u8 *buf, size_t len)
+{
+	struct kvec vec = { .iov_base = (void *)buf, .iov_len = len };
+	struct iov_iter iter;
+	struct kiocb kiocb;
+	ssize_t ret;
+
+	iov_iter_kvec(&iter, ITER_SOURCE, &vec, 1, len);
+	file_start_write_patiently(f->file);
+	ret = rw_verify_area(WRITE, f->file, &f->pos, len);
+	if (!ret) {
+		init_sync_kiocb(&kiocb, f->file);
+		kiocb.ki_pos = f->pos;
+		ret = f->file->f_op->write_iter(&kiocb, &iter);
+	}
+	file_end_write(f->file);
+	return ret;
+}
+
+/**
+ * ksnif_file_write() - write a batch at the end of the file
+ * @f: the file
+ * @buf: the bytes
+ * @len: number of bytes
+ * @done: number of bytes that the file system accepted, also after an error
+ *
+ * Waits while the file system is frozen.
+ *
+ * Return: 0 or a negative errno.
+ */
+ssize_t ksnif_file_write(struct ksnif_file *f, const u8 *buf, size_t len, size_t *done)
+{
+	*done = 0;
+	while (*done < len) {
+		u64 n = len - *done;
+		ssize_t ret;
+
+		/* the kernel checks the limit of current, which is a worker */
+		if (f->limit != RLIM_INFINITY && f->pos + n > f->limit) {
+			if (f->pos >= f->limit)
+				return -EFBIG;
+			n = f->limit - f->pos;
+		}
+		ret = file_write_once(f, buf + *done, n);
+		if (ret < 0)
+			return ret;
+		if (!ret)
+			return -EIO;
+		f->pos += ret;
+		*done += ret;
+	}
+	return 0;
+}
+
+/**
+ * ksnif_file_cut() - cut the file
+ * @f: the file
+ * @size: bytes to keep; writing goes on behind them
+ *
+ * Waits while the file system is frozen.
+ *
+ * Return: 0 or a negative errno.
+ */
+int ksnif_file_cut(struct ksnif_file *f, loff_t size)
+{
+	struct iattr attr = {
+		.ia_valid = ATTR_SIZE | ATTR_FILE | ATTR_MTIME | ATTR_CTIME,
+		.ia_size = size,
+		.ia_file = f->file,
+	};
+	struct inode *inode = file_inode(f->file);
+	int err;
+
+	file_start_write_patiently(f->file);
+	inode_lock(inode);
+	err = ksnif_notify_change(f->file, &attr);
+	inode_unlock(inode);
+	file_end_write(f->file);
+	if (!err)
+		f->pos = size;
+	return err;
+}
+
+/**
+ * ksnif_file_sync() - put what was written on disk
+ * @f: the file
+ *
+ * Return: 0 or a negative errno: then what was accepted may not be kept.
+ */
+int ksnif_file_sync(struct ksnif_file *f)
+{
+	return vfs_fsync(f->file, 0);
+}
+
+/**
+ * ksnif_file_close() - close the file for good
+ * @f: the file
+ *
+ * A plain fput() would be put off, and an umount right after a stop would find the file
+ * system busy.
+ *
+ * Context: a kernel thread, which __fput_sync() insists on.
+ */
+void ksnif_file_close(struct ksnif_file *f)
+{
+	file_disclaim(f);
+	if (f->file->f_op->flush)
+		f->file->f_op->flush(f->file, NULL);
+	__fput_sync(f->file);
+	f->file = NULL;
+}

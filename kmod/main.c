@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * ksnif: packet capture in the kernel. Where to start reading: ksnif.h has the map.
+ */
+#include <linux/module.h>
+
+#include "ksnif.h"
+
+/* What users reach registers last and unregisters first. */
+static int __init ksnif_init(void)
+{
+	int err;
+
+	ksnif_settings_limits();
+	err = ksnif_capture_register();
+	if (err)
+		return err;
+	err = ksnif_device_register();
+	if (err)
+		goto err_device;
+	err = ksnif_netlink_register();
+	if (err)
+		goto err_netlink;
+	return 0;
+
+err_netlink:
+	ksnif_device_unregister();
+err_device:
+	ksnif_capture_unregister();
+	return err;
+}
+
+static void __exit ksnif_exit(void)
+{
+	ksnif_netlink_unregister();
+	ksnif_device_unregister();
+	ksnif_capture_unregister();
+}
+
+module_init(ksnif_init);
+module_exit(ksnif_exit);
+
+MODULE_DESCRIPTION("Packet capture in the kernel");
+MODULE_AUTHOR("The ksnif authors");
+MODULE_LICENSE("GPL");
+MODULE_VERSION(KSNIF_VERSION);
+MODULE_ALIAS_GENL_FAMILY(KSNIF_FAMILY_NAME);

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The control interface: the generic netlink family. What it looks like is described in
+ * genl/ksnif.yaml; genl_gen.c, made from that, has the policies and the table of operations,
+ * and this file the handlers.
+ */
+#include <net/genetlink.h>
+#include <net/net_namespace.h>
+#include <net/sock.h>
+
+#include "genl_gen.h"
+#include "ksnif.h"
+
+static struct genl_family ksnif_family;
+
+/* Set while the family is registered: nothing is sent after it is gone. */
+static DEFINE_MUTEX(events_lock);
+static bool events_on;
+
+/* The capture that a request means, once the request itself is in order. */
+static struct ksnif_capture *find_capture(struct net *net, const struct ksnif_attr *attrs,
+					  int max, const struct nlmsghdr *nlh,
+					  const struct nlattr *name,
+					  struct netlink_ext_ack *extack)
+{
+	int err = ksnif_attr_check_twice(attrs, max, nlh, extack);
+
+	if (err)
+		return ERR_PTR(err);
+	if (name && nla_strcmp(name, KSNIF_CAPTURE_NAME)) {
+		NL_SET_ERR_MSG_ATTR(extack, name, "name: the only capture is default");
+		return ERR_PTR(-EOPNOTSUPP);
+	}
+	return ksnif_capture_of(net);
+}
+
+static struct ksnif_capture *info_capture(struct genl_info *info)
+{
+	return find_capture(genl_info_net(info), ksnif_capture_attrs, KSNIF_A_CAPTURE_MAX,
+			    info->nlhdr, info->attrs[KSNIF_A_CAPTURE_NAME], info->extack);
+}
+
+/* ---- get and set ---------------------------------------------------------- */
+
+static int put_settings(struct sk_buff *skb, const struct ksnif_settings *s)
+{
+	if (nla_put_string(skb, KSNIF_A_CAPTURE_DEVICE_NAME, s->device_name) ||
+	    nla_put_u32(skb, KSNIF_A_CAPTURE_FAMILY, s->family) ||
+	    nla_put_u32(skb, KSNIF_A_CAPTURE_SNAPLEN, s->snaplen) ||
+	    nla_put_u64_64bit(skb, KSNIF_A_CAPTURE_QUEUE_SIZE, s->queue_size, 0) ||
+	    nla_put_u32(skb, KSNIF_A_CAPTURE_FORMAT, s->format) ||
+	    nla_put_u32(skb, KSNIF_A_CAPTURE_IO, s->io))
+		return -EMSGSIZE;
+	return 0;
+}
+
+static int put_state(struct sk_buff *skb, enum ksnif_state state, int error, bool unsynced,
+		     bool torn)
+{
+	if (nla_put_u32(skb, KSNIF_A_CAPTURE_STATE, state) ||
+	    nla_put_u32(skb, KSNIF_A_CAPTURE_ERRNO, -error) ||
+	    nla_put_u32(skb, KSNIF_A_CAPTURE_UNSYNCED, unsynced) ||
+	    nla_put_u32(skb, KSNIF_A_CAPTURE_TORN, torn))
+		return -EMSGSIZE;
+	return 0;
+}
+
+static int put_status(struct sk_buff *skb, const struct ksnif_status *st)
+{
+	if (nla_put_string(skb, KSNIF_A_CAPTURE_NAME, KSNIF_CAPTURE_NAME) ||
+	    nla_put_string(skb, KSNIF_A_CAPTURE_LOGFILE, st->settings.logfile) ||
+	    nla_put_u64_64bit(skb, KSNIF_A_CAPTURE_FILE_SIZE, st->file_size, 0))
+		return -EMSGSIZE;
+	return put_settings(skb, &st->settings) ?:
+	       put_state(skb, st->state, st->error, st->unsynced, st->torn);
+}
+
+int ksnif_nl_get_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct ksnif_capture *cap = info_capture(info);
+	struct ksnif_status st;
+	struct sk_buff *msg;
+	void *hdr;
+	int err;
+
+	if (IS_ERR(cap))
+		return PTR_ERR(cap);
+	err = ksnif_capture_status(cap, &st);
+	if (err)
+		return err;
+
+	err = -ENOMEM;
+	/* 512 bytes hold all but the path with ease */
+	msg = genlmsg_new(nla_total_size(strlen(st.settings.logfile) + 1) + 512, GFP_KERNEL);
+	if (!msg)
+		goto out;
+	err = -EMSGSIZE;
+	hdr = genlmsg_put_reply(msg, info, &ksnif_family, 0, KSNIF_CMD_GET);
+	if (!hdr || put_status(msg, &st)) {
+		nlmsg_free(msg);
+		goto out;
+	}
+	genlmsg_end(msg, hdr);
+	err = genlmsg_reply(msg, info);
+out:
+	ksnif_settings_free(&st.settings);
+	return err;
+}
+
+static int get_change(struct genl_info *info, struct ksnif_change *change)
+{
+	int attr, err = 0;
+
+	for (attr = KSNIF_A_CAPTURE_NAME + 1; attr <= KSNIF_A_CAPTURE_IO && !err; attr++) {
+		const struct nlattr *nla = info->attrs[attr];
+
+		if (!nla)
+			continue;
+		switch (ksnif_capture_attrs[attr].type) {
+		case KSNIF_ATTR_STRING:
+			err = ksnif_change_string(change, attr, nla_data(nla), info->extack);
+			break;
+		case KSNIF_ATTR_U64:
+			err = ksnif_change_number(change, attr, nla_get_u64(nla), info->extack);
+			break;
+		default:
+			err = ksnif_change_number(change, attr, nla_get_u32(nla), info->extack);
+		}
+		if (err)
+			NL_SET_BAD_ATTR(info->extack, nla);
+	}
+	if (!err && !change->mask) {
+		NL_SET_ERR_MSG(info->extack, "set: no setting given");
+		err = -EINVAL;
+	}
+	return err;
+}
+
+int ksnif_nl_set_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct ksnif_capture *cap = info_capture(info);
+	struct ksnif_change change = {};
+	int err;
+
+	if (IS_ERR(cap))
+		return PTR_ERR(cap);
+	err = get_change(info, &change);
+	if (!err)
+		err = ksnif_capture_set(cap, &change, info->extack);
+	ksnif_change_free(&change);
+	return err;
+}
+
+/* ---- commands ------------------------------------------------------------- */
+
+static int command(struct genl_info *info,
+		   int (*fn)(struct ksnif_capture *cap, struct netlink_ext_ack *extack))
+{
+	struct ksnif_capture *cap = info_capture(info);
+
+	return IS_ERR(cap) ? PTR_ERR(cap) : fn(cap, info->extack);
+}
+
+int ksnif_nl_start_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	return command(info, ksnif_capture_start);
+}
+
+int ksnif_nl_stop_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	return command(info, ksnif_capture_stop);
+}
+
+int ksnif_nl_restart_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	return command(info, ksnif_capture_restart);
+}
+
+int ksnif_nl_flush_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	return command(info, ksnif_capture_flush);
+}
+
+/* ---- stats ---------------------------------------------------------------- */
+
+static int put_u64(struct sk_buff *skb, int attr, u64 value)
+{
+	return nla_put_u64_64bit(skb, attr, value, 0);
+}
+
+static int put_hook_stats(struct sk_buff *skb, const struct ksnif_stats *st)
+{
+	return nla_put_string(skb, KSNIF_A_STATS_NAME, KSNIF_CAPTURE_NAME) ?:
+	       put_u64(skb, KSNIF_A_STATS_RECEIVED, st->received) ?:
+	       put_u64(skb, KSNIF_A_STATS_FILTERED, st->filtered) ?:
+	       put_u64(skb, KSNIF_A_STATS_CAPTURED, st->captured) ?:
+	       put_u64(skb, KSNIF_A_STATS_DROPPED_QUEUE_FULL, st->dropped_queue_full) ?:
+	       put_u64(skb, KSNIF_A_STATS_DROPPED_NO_MEMORY, st->dropped_no_memory);
+}
+
+static int put_stats(struct sk_buff *skb, const struct ksnif_stats *st)
+{
+	return put_hook_stats(skb, st) ?:
+	       put_u64(skb, KSNIF_A_STATS_QUEUED, st->queued) ?:
+	       put_u64(skb, KSNIF_A_STATS_WRITTEN, st->written) ?:
+	       put_u64(skb, KSNIF_A_STATS_DROPPED_WRITE, st->dropped_write) ?:
+	       put_u64(skb, KSNIF_A_STATS_DISCARDED, st->discarded) ?:
+	       put_u64(skb, KSNIF_A_STATS_ERRORS, st->dropped_no_memory + st->dropped_write);
+}
+
+int ksnif_nl_stats_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct ksnif_capture *cap =
+		find_capture(genl_info_net(info), ksnif_stats_attrs, KSNIF_A_STATS_MAX,
+			     info->nlhdr, info->attrs[KSNIF_A_STATS_NAME], info->extack);
+	struct ksnif_stats st;
+	struct sk_buff *msg;
+	void *hdr;
+
+	if (IS_ERR(cap))
+		return PTR_ERR(cap);
+	msg = genlmsg_new(NLMSG_DEFAULT_SIZE, GFP_KERNEL);
+	if (!msg)
+		return -ENOMEM;
+	ksnif_capture_stats(cap, &st, -1);
+	hdr = genlmsg_put_reply(msg, info, &ksnif_family, 0, KSNIF_CMD_STATS);
+	if (!hdr || put_stats(msg, &st)) {
+		nlmsg_free(msg);
+		return -EMSGSIZE;
+	}
+	genlmsg_end(msg, hdr);
+	return genlmsg_reply(msg, info);
+}
+
+/* cb->args[0] is the next CPU, cb->args[1] says that the request was found in order. */
+int ksnif_nl_stats_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	struct ksnif_capture *cap = ksnif_capture_of(sock_net(skb->sk));
+	struct ksnif_stats st;
+	unsigned int cpu;
+	void *hdr;
+
+	if (!cb->args[1]) {
+		cap = find_capture(sock_net(skb->sk), ksnif_stats_attrs, KSNIF_A_STATS_MAX,
+				   cb->nlh, ksnif_dump_attrs(cb)[KSNIF_A_STATS_NAME],
+				   cb->extack);
+		if (IS_ERR(cap))
+			return PTR_ERR(cap);
+		cb->args[1] = 1;
+	}
+	for (cpu = cpumask_next(cb->args[0] - 1, cpu_possible_mask); cpu < nr_cpu_ids;
+	     cpu = cpumask_next(cpu, cpu_possible_mask)) {
+		cb->seq = ksnif_capture_stats(cap, &st, cpu);
+		hdr = genlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq,
+				  &ksnif_family, NLM_F_MULTI, KSNIF_CMD_STATS);
+		if (!hdr)
+			break;
+		if (nla_put_u32(skb, KSNIF_A_STATS_CPU, cpu) || put_hook_stats(skb, &st)) {
+			genlmsg_cancel(skb, hdr);
+			break;
+		}
+		genl_dump_check_consistent(cb, hdr);
+		genlmsg_end(skb, hdr);
+	}
+	cb->args[0] = cpu;
+	return skb->len;
+}
+
+/* ---- events --------------------------------------------------------------- */
+
+static int put_event(struct sk_buff *skb, struct ksnif_capture *cap, u8 cmd,
+		     const char *device_name)
+{
+	struct ksnif_run *run = cap->run;
+
+	if (nla_put_string(skb, KSNIF_A_CAPTURE_NAME, KSNIF_CAPTURE_NAME))
+		return -EMSGSIZE;
+	switch (cmd) {
+	case KSNIF_CMD_DEVICE_GONE:
+	case KSNIF_CMD_DEVICE_BACK:
+		return nla_put_string(skb, KSNIF_A_CAPTURE_DEVICE_NAME, device_name);
+	case KSNIF_CMD_SETTINGS_CHANGED:
+		return put_settings(skb, &cap->settings);
+	default:
+		return put_state(skb, cap->state, run->error, run->unsynced, run->torn);
+	}
+}
+
+/**
+ * ksnif_netlink_event() - tell whoever listens in the capture's namespace
+ * @cap: the capture
+ * @cmd: KSNIF_CMD_STARTED or one behind it
+ * @device_name: for device_gone and device_back
+ *
+ * Context: process, under cap->lock. A lost event is no error: nobody is owed one.
+ */
+void ksnif_netlink_event(struct ksnif_capture *cap, u8 cmd, const char *device_name)
+{
+	struct sk_buff *msg;
+	void *hdr;
+
+	lockdep_assert_held(&cap->lock);
+	mutex_lock(&events_lock);
+	if (!events_on || !cap->net)
+		goto out;
+	msg = genlmsg_new(NLMSG_DEFAULT_SIZE, GFP_KERNEL);
+	if (!msg)
+		goto out;
+	hdr = genlmsg_put(msg, 0, 0, &ksnif_family, 0, cmd);
+	if (!hdr || put_event(msg, cap, cmd, device_name)) {
+		nlmsg_free(msg);
+		goto out;
+	}
+	genlmsg_end(msg, hdr);
+	genlmsg_multicast_netns(&ksnif_family, cap->net, msg, 0, KSNIF_NLGRP_EVENTS, GFP_KERNEL);
+out:
+	mutex_unlock(&events_lock);
+}
+
+/* ---- the family ----------------------------------------------------------- */
+
+static struct genl_family ksnif_family __ro_after_init = {
+	.name = KSNIF_FAMILY_NAME,
+	.version = KSNIF_FAMILY_VERSION,
+	.netnsok = true,
+	.parallel_ops = true,	/* every capture has locks of its own */
+	.module = THIS_MODULE,
+	.ops = ksnif_nl_ops,
+	.n_ops = ARRAY_SIZE(ksnif_nl_ops),
+	.mcgrps = ksnif_nl_mcgrps,
+	.n_mcgrps = ARRAY_SIZE(ksnif_nl_mcgrps),
+};
+
+static void events_switch(bool on)
+{
+	mutex_lock(&events_lock);
+	events_on = on;
+	mutex_unlock(&events_lock);
+}
+
+/** ksnif_netlink_register() - let commands in; last at module init */
+int __init ksnif_netlink_register(void)
+{
+	int err = genl_register_family(&ksnif_family);
+
+	if (!err)
+		events_switch(true);
+	return err;
+}
+
+/** ksnif_netlink_unregister() - let no command in, send nothing more; first at exit */
+void ksnif_netlink_unregister(void)
+{
+	events_switch(false);
+	genl_unregister_family(&ksnif_family);
+}

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Control through procfs, for machines and lessons without ksnifctl:
+ *
+ *   /proc/net/ksnif/status   what `ksnifctl status` tells, and the last refusal
+ *   /proc/net/ksnif/control  one command a write: start, stop, restart, flush, NAME VALUE
+ *
+ * Behind it is the same code as behind netlink, with the same errnos and texts. As there,
+ * one needs CAP_NET_ADMIN in the initial user namespace: whoever opened the file as well as
+ * whoever uses it, so that an open file handed on gives nothing away.
+ */
+#include <linux/capability.h>
+#include <linux/proc_fs.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <net/net_namespace.h>
+
+#include "genl_gen.h"
+#include "ksnif.h"
+
+/* "logfile ", the longest path, a newline */
+#define CONTROL_MAX	(8 + KSNIF_LOGFILE_MAX + 1)
+
+static bool proc_allowed(const struct file *file)
+{
+	return file_ns_capable(file, &init_user_ns, CAP_NET_ADMIN) && capable(CAP_NET_ADMIN);
+}
+
+static const char *enum_name(int attr, u32 value)
+{
+	return ksnif_capture_attrs[attr].names[value];
+}
+
+static void show_stats(struct seq_file *m, const struct ksnif_stats *st)
+{
+	seq_printf(m, "received %llu\n", st->received);
+	seq_printf(m, "captured %llu\n", st->captured);
+	seq_printf(m, "errors %llu\n", st->dropped_no_memory + st->dropped_write);
+	seq_printf(m, "filtered %llu\n", st->filtered);
+	seq_printf(m, "dropped_queue_full %llu\n", st->dropped_queue_full);
+	seq_printf(m, "dropped_no_memory %llu\n", st->dropped_no_memory);
+	seq_printf(m, "queued %llu\n", st->queued);
+	seq_printf(m, "written %llu\n", st->written);
+	seq_printf(m, "dropped_write %llu\n", st->dropped_write);
+	seq_printf(m, "discarded %llu\n", st->discarded);
+}
+
+static int status_show(struct seq_file *m, void *v)
+{
+	struct ksnif_capture *cap = m->private;
+	struct ksnif_stats stats;
+	struct ksnif_status st;
+	int err;
+
+	if (!proc_allowed(m->file))
+		return -EPERM;
+	ksnif_capture_stats(cap, &stats, -1);
+	err = ksnif_capture_status(cap, &st);
+	if (err)
+		return err;
+	seq_printf(m, "state %s\n", enum_name(KSNIF_A_CAPTURE_STATE, st.state));
+	seq_printf(m, "errno %d\n", -st.error);
+	seq_printf(m, "unsynced %d\n", st.unsynced);
+	seq_printf(m, "torn %d\n", st.torn);
+	seq_printf(m, "device_name %s\n", st.settings.device_name);
+	seq_printf(m, "family %s\n", enum_name(KSNIF_A_CAPTURE_FAMILY, st.settings.family));
+	seq_puts(m, "logfile ");
+	seq_escape(m, st.settings.logfile, "\n\\");
+	seq_printf(m, "\nsnaplen %u\n", st.settings.snaplen);
+	seq_printf(m, "queue_size %llu\n", st.settings.queue_size);
+	seq_printf(m, "format %s\n", enum_name(KSNIF_A_CAPTURE_FORMAT, st.settings.format));
+	seq_printf(m, "io %s\n", enum_name(KSNIF_A_CAPTURE_IO, st.settings.io));
+	seq_printf(m, "file_size %llu\n", st.file_size);
+	show_stats(m, &stats);
+	seq_printf(m, "last_error %s\n", READ_ONCE(cap->last_error) ?: "");
+	ksnif_settings_free(&st.settings);
+	return 0;
+}
+
+static int status_open(struct inode *inode, struct file *file)
+{
+	return single_open(file, status_show, pde_data(inode));
+}
+
+static int control_set(struct ksnif_capture *cap, const char *name, const char *value,
+		       struct netlink_ext_ack *extack)
+{
+	int attr = ksnif_attr_find(ksnif_capture_attrs, KSNIF_A_CAPTURE_MAX, name);
+	struct ksnif_change change = {};
+	u64 number;
+	int err;
+
+	if (attr <= KSNIF_A_CAPTURE_NAME) {
+		NL_SET_ERR_MSG(extack, "control: no such setting");
+		return -EINVAL;
+	}
+	if (ksnif_capture_attrs[attr].type == KSNIF_ATTR_STRING) {
+		err = ksnif_change_string(&change, attr, value, extack);
+	} else {
+		err = ksnif_attr_parse_number(&ksnif_capture_attrs[attr], value, &number);
+		if (err)
+			extack->_msg = ksnif_capture_attrs[attr].refusal;
+		else
+			err = ksnif_change_number(&change, attr, number, extack);
+	}
+	if (!err)
+		err = ksnif_capture_set(cap, &change, extack);
+	ksnif_change_free(&change);
+	return err;
+}
+
+static int control_run(struct ksnif_capture *cap, char *line, struct netlink_ext_ack *extack)
+{
+	char *value = strchr(line, ' ');
+
+	if (value) {
+		*value++ = '\0';
+		return control_set(cap, line, value, extack);
+	}
+	if (!strcmp(line, "start"))
+		return ksnif_capture_start(cap, extack);
+	if (!strcmp(line, "stop"))
+		return ksnif_capture_stop(cap, extack);
+	if (!strcmp(line, "restart"))
+		return ksnif_capture_restart(cap, extack);
+	if (!strcmp(line, "flush"))
+		return ksnif_capture_flush(cap, extack);
+	NL_SET_ERR_MSG(extack, "control: must be start, stop, restart, flush or NAME VALUE");
+	return -EINVAL;
+}
+
+static int control_line(struct ksnif_capture *cap, const char __user *buf, size_t size,
+			struct netlink_ext_ack *extack)
+{
+	char *line;
+	int err;
+
+	if (!size || size > CONTROL_MAX) {
+		NL_SET_ERR_MSG(extack, "control: must be one command");
+		return -EINVAL;
+	}
+	line = memdup_user_nul(buf, size);
+	if (IS_ERR(line))
+		return PTR_ERR(line);
+	if (line[size - 1] == '\n')
+		line[--size] = '\0';
+	if (strlen(line) != size || strchr(line, '\n')) {
+		NL_SET_ERR_MSG(extack, "control: must be one command");
+		err = -EINVAL;
+	} else {
+		err = control_run(cap, line, extack);
+	}
+	kfree(line);
+	return err;
+}
+
+static ssize_t control_write(struct file *file, const char __user *buf, size_t size,
+			     loff_t *pos)
+{
+	struct ksnif_capture *cap = pde_data(file_inode(file));
+	struct netlink_ext_ack extack = {};
+	struct net *net = NULL;
+	int err;
+
+	if (!proc_allowed(file))
+		return -EPERM;
+
+	/* held across the command, so that the namespace does not exit under it */
+	mutex_lock(&cap->lock);
+	if (cap->net)
+		net = maybe_get_net(cap->net);
+	mutex_unlock(&cap->lock);
+	if (!net)
+		return -ENODEV;
+	err = control_line(cap, buf, size, &extack);
+	WRITE_ONCE(cap->last_error, err ? extack._msg : NULL);
+	put_net(net);
+	return err ?: size;
+}
+
+static int control_open(struct inode *inode, struct file *file)
+{
+	return proc_allowed(file) ? 0 : -EPERM;
+}
+
+static const struct proc_ops status_ops = {
+	.proc_open = status_open,
+	.proc_read = seq_read,
+	.proc_lseek = seq_lseek,
+	.proc_release = single_release,
+};
+
+static const struct proc_ops control_ops = {
+	.proc_open = control_open,
+	.proc_write = control_write,
+	.proc_lseek = noop_llseek,
+};
+
+/* Return: 0 or -ENOMEM. */
+int ksnif_proc_create(struct net *net, struct ksnif_capture *cap)
+{
+	struct proc_dir_entry *dir = proc_net_mkdir(net, "ksnif", net->proc_net);
+
+	if (!dir)
+		return -ENOMEM;
+	if (proc_create_data("status", 0400, dir, &status_ops, cap) &&
+	    proc_create_data("control", 0200, dir, &control_ops, cap))
+		return 0;
+	ksnif_proc_remove(net);
+	return -ENOMEM;
+}
+
+/* Waits for reads and writes that are under way. */
+void ksnif_proc_remove(struct net *net)
+{
+	remove_proc_subtree("ksnif", net->proc_net);
+}

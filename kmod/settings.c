@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The settings: defaults, checks and the texts of refusals. Ranges of single values come
+ * from the spec by way of genl_gen.c; what needs to know the machine or the state is here.
+ */
+#include <linux/mm.h>
+#include <linux/netdevice.h>
+#include <linux/slab.h>
+
+#include "genl_gen.h"
+#include "ksnif.h"
+
+#define ANY_DEVICE	"any"
+
+/* Limit of queue_size on this machine and the text that names it. */
+static u64 queue_size_max __ro_after_init;
+static char queue_size_text[64] __ro_after_init;
+
+/** ksnif_settings_limits() - find this machine's limits; at module init */
+void __init ksnif_settings_limits(void)
+{
+	queue_size_max = min_t(u64, KSNIF_QUEUE_SIZE_MAX, (u64)totalram_pages() * PAGE_SIZE / 4);
+	scnprintf(queue_size_text, sizeof(queue_size_text), "queue_size: must be %u..%llu",
+		  KSNIF_QUEUE_SIZE_MIN, queue_size_max);
+}
+
+/**
+ * ksnif_settings_init() - set the defaults
+ * @s: the settings
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int ksnif_settings_init(struct ksnif_settings *s)
+{
+	strscpy(s->device_name, ANY_DEVICE, sizeof(s->device_name));
+	s->family = KSNIF_IP_FAMILY_INET;
+	s->snaplen = KSNIF_SNAPLEN_MAX;
+	s->queue_size = min_t(u64, 16 << 20, queue_size_max);
+	s->format = KSNIF_FORMAT_PCAPNG;
+	s->io = KSNIF_IO_BUFFERED;
+	s->logfile = kstrdup("/var/log/ksnif.pcapng", GFP_KERNEL);
+	return s->logfile ? 0 : -ENOMEM;
+}
+
+/**
+ * ksnif_settings_copy() - copy settings
+ * @to: uninitialised
+ * @from: settings
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int ksnif_settings_copy(struct ksnif_settings *to, const struct ksnif_settings *from)
+{
+	*to = *from;
+	to->logfile = kstrdup(from->logfile, GFP_KERNEL);
+	return to->logfile ? 0 : -ENOMEM;
+}
+
+void ksnif_settings_free(struct ksnif_settings *s)
+{
+	kfree(s->logfile);
+	s->logfile = NULL;
+}
+
+bool ksnif_settings_any_device(const struct ksnif_settings *s)
+{
+	return !strcmp(s->device_name, ANY_DEVICE);
+}
+
+static int change_logfile(struct ksnif_change *change, const char *value,
+			  struct netlink_ext_ack *extack)
+{
+	if (value[0] != '/') {
+		NL_SET_ERR_MSG(extack, "logfile: must be an absolute path");
+		return -EINVAL;
+	}
+	change->to.logfile = kstrdup(value, GFP_KERNEL);
+	return change->to.logfile ? 0 : -ENOMEM;
+}
+
+/**
+ * ksnif_change_string() - note a setting's new text
+ * @change: the change; filled with zeros at first
+ * @attr: KSNIF_A_CAPTURE_*, a setting that is a string
+ * @value: terminated text
+ * @extack: for the text of a refusal
+ *
+ * Return: 0 or a negative errno.
+ */
+int ksnif_change_string(struct ksnif_change *change, int attr, const char *value,
+			struct netlink_ext_ack *extack)
+{
+	int err = ksnif_attr_check_string(&ksnif_capture_attrs[attr], value);
+
+	if (err) {
+		extack->_msg = ksnif_capture_attrs[attr].refusal;
+		return err;
+	}
+	change->mask |= BIT(attr);
+	if (attr == KSNIF_A_CAPTURE_LOGFILE)
+		return change_logfile(change, value, extack);
+
+	if (!dev_valid_name(value)) {
+		NL_SET_ERR_MSG(extack, "device_name: no device can have that name");
+		return -EINVAL;
+	}
+	strscpy(change->to.device_name, value, sizeof(change->to.device_name));
+	return 0;
+}
+
+/**
+ * ksnif_change_number() - note a setting's new number
+ * @change: the change; filled with zeros at first
+ * @attr: KSNIF_A_CAPTURE_*, a setting that is a number or an enum
+ * @value: the number
+ * @extack: for the text of a refusal
+ *
+ * Return: 0 or a negative errno.
+ */
+int ksnif_change_number(struct ksnif_change *change, int attr, u64 value,
+			struct netlink_ext_ack *extack)
+{
+	int err = ksnif_attr_check_number(&ksnif_capture_attrs[attr], value);
+
+	if (!err && attr == KSNIF_A_CAPTURE_QUEUE_SIZE && value > queue_size_max)
+		err = -ERANGE;
+	if (err) {
+		extack->_msg = attr == KSNIF_A_CAPTURE_QUEUE_SIZE ? queue_size_text :
+			       ksnif_capture_attrs[attr].refusal;
+		return err;
+	}
+
+	change->mask |= BIT(attr);
+	switch (attr) {
+	case KSNIF_A_CAPTURE_FAMILY:
+		change->to.family = value;
+		break;
+	case KSNIF_A_CAPTURE_SNAPLEN:
+		change->to.snaplen = value ?: KSNIF_SNAPLEN_MAX;
+		break;
+	case KSNIF_A_CAPTURE_QUEUE_SIZE:
+		change->to.queue_size = value;
+		break;
+	case KSNIF_A_CAPTURE_FORMAT:
+		change->to.format = value;
+		break;
+	case KSNIF_A_CAPTURE_IO:
+		if (value == KSNIF_IO_DIRECT || value == KSNIF_IO_AUTO) {
+			NL_SET_ERR_MSG(extack, "io: direct and auto are not supported yet");
+			return -EOPNOTSUPP;
+		}
+		change->to.io = value;
+		break;
+	}
+	return 0;
+}
+
+/**
+ * ksnif_change_allowed() - may the settings change in this state?
+ * @change: the change
+ * @state: the capture's state
+ * @extack: for the text of a refusal
+ *
+ * Return: 0 or -EBUSY.
+ */
+int ksnif_change_allowed(const struct ksnif_change *change, enum ksnif_state state,
+			 struct netlink_ext_ack *extack)
+{
+	static const char * const running[] = {
+		[KSNIF_A_CAPTURE_DEVICE_NAME] = "device_name: cannot change while running",
+		[KSNIF_A_CAPTURE_FAMILY] = "family: cannot change while running",
+		[KSNIF_A_CAPTURE_LOGFILE] = "logfile: cannot change while running",
+		[KSNIF_A_CAPTURE_QUEUE_SIZE] = "queue_size: cannot change while running",
+		[KSNIF_A_CAPTURE_FORMAT] = "format: cannot change while running",
+		[KSNIF_A_CAPTURE_IO] = "io: cannot change while running",
+	};
+	unsigned long refused = change->mask & ~BIT(KSNIF_A_CAPTURE_SNAPLEN);
+
+	switch (state) {
+	case KSNIF_STATE_RUNNING:
+		if (!refused)
+			return 0;
+		extack->_msg = running[__ffs(refused)];
+		return -EBUSY;
+	case KSNIF_STATE_STOPPING:
+		NL_SET_ERR_MSG(extack, "set: the capture is stopping: settings cannot change");
+		return -EBUSY;
+	default:
+		return 0;
+	}
+}
+
+/**
+ * ksnif_change_apply() - change settings; cannot fail
+ * @change: the change; its allocation moves to @s
+ * @s: the settings
+ */
+void ksnif_change_apply(struct ksnif_change *change, struct ksnif_settings *s)
+{
+	if (change->mask & BIT(KSNIF_A_CAPTURE_DEVICE_NAME))
+		memcpy(s->device_name, change->to.device_name, sizeof(s->device_name));
+	if (change->mask & BIT(KSNIF_A_CAPTURE_FAMILY))
+		s->family = change->to.family;
+	if (change->mask & BIT(KSNIF_A_CAPTURE_LOGFILE))
+		swap(s->logfile, change->to.logfile);
+	if (change->mask & BIT(KSNIF_A_CAPTURE_SNAPLEN))
+		s->snaplen = change->to.snaplen;
+	if (change->mask & BIT(KSNIF_A_CAPTURE_QUEUE_SIZE))
+		s->queue_size = change->to.queue_size;
+	if (change->mask & BIT(KSNIF_A_CAPTURE_FORMAT))
+		s->format = change->to.format;
+	if (change->mask & BIT(KSNIF_A_CAPTURE_IO))
+		s->io = change->to.io;
+}
+
+void ksnif_change_free(struct ksnif_change *change)
+{
+	ksnif_settings_free(&change->to);
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The books. Each counter is counted where it happens: the hook's per CPU and interface,
+ * the writer's per interface, queued by the queue. Here they are only added up.
+ */
+#include <linux/percpu.h>
+
+#include "ksnif.h"
+
+/**
+ * ksnif_stats_count() - count one packet in the hook
+ * @st: this CPU's counters
+ * @counter: one of @st's
+ *
+ * Context: BH disabled.
+ */
+void ksnif_stats_count(struct ksnif_hook_stats *st, u64_stats_t *counter)
+{
+	u64_stats_update_begin(&st->syncp);
+	u64_stats_inc(counter);
+	u64_stats_update_end(&st->syncp);
+}
+
+static void stats_add_cpu(struct ksnif_iface *iface, int cpu, struct ksnif_stats *sum)
+{
+	struct ksnif_hook_stats *st = per_cpu_ptr(iface->hook, cpu);
+	struct ksnif_stats s;
+	unsigned int start;
+
+	do {
+		start = u64_stats_fetch_begin(&st->syncp);
+		s.received = u64_stats_read(&st->received);
+		s.filtered = u64_stats_read(&st->filtered);
+		s.captured = u64_stats_read(&st->captured);
+		s.dropped_queue_full = u64_stats_read(&st->dropped_queue_full);
+		s.dropped_no_memory = u64_stats_read(&st->dropped_no_memory);
+	} while (u64_stats_fetch_retry(&st->syncp, start));
+
+	sum->received += s.received;
+	sum->filtered += s.filtered;
+	sum->captured += s.captured;
+	sum->dropped_queue_full += s.dropped_queue_full;
+	sum->dropped_no_memory += s.dropped_no_memory;
+}
+
+static void stats_add_writer(struct ksnif_iface *iface, struct ksnif_stats *sum)
+{
+	sum->written += atomic64_read(&iface->written);
+	sum->dropped_write += atomic64_read(&iface->dropped_write);
+	sum->discarded += atomic64_read(&iface->discarded);
+}
+
+static void stats_add_hook(struct ksnif_iface *iface, struct ksnif_stats *sum)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		stats_add_cpu(iface, cpu, sum);
+}
+
+/**
+ * ksnif_stats_iface() - the books of one interface, queued left out
+ * @iface: the interface
+ * @sum: where to add them
+ */
+void ksnif_stats_iface(struct ksnif_iface *iface, struct ksnif_stats *sum)
+{
+	stats_add_writer(iface, sum);
+	stats_add_hook(iface, sum);
+}
+
+/**
+ * ksnif_stats_run() - the books of a run
+ * @run: the run
+ * @sum: where to add them
+ *
+ * The writer's counters of all interfaces are read before any of the hook's, and the
+ * writer counts a packet after the hook did: a reader never sees more written than captured.
+ */
+void ksnif_stats_run(struct ksnif_run *run, struct ksnif_stats *sum)
+{
+	struct ksnif_iface *iface;
+
+	rcu_read_lock();
+	list_for_each_entry_rcu(iface, &run->ifaces, list)
+		stats_add_writer(iface, sum);
+	smp_rmb(); /* pairs with the barrier in writer_count() */
+	list_for_each_entry_rcu(iface, &run->ifaces, list)
+		stats_add_hook(iface, sum);
+	rcu_read_unlock();
+	sum->queued += ksnif_queue_packets(run->queue);
+}
+
+/**
+ * ksnif_stats_cpu() - what the hook counted on one CPU
+ * @run: the run
+ * @cpu: a possible CPU
+ * @sum: where to add it; the writer's counters are not per CPU and stay untouched
+ */
+void ksnif_stats_cpu(struct ksnif_run *run, int cpu, struct ksnif_stats *sum)
+{
+	struct ksnif_iface *iface;
+
+	rcu_read_lock();
+	list_for_each_entry_rcu(iface, &run->ifaces, list)
+		stats_add_cpu(iface, cpu, sum);
+	rcu_read_unlock();
+}

@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The writer: takes records from the queue, puts them into batches in the form of the file
+ * and writes those. One work item per run, on its capture's own ordered workqueue, so that
+ * it is never in two places at once and everything marked "writer only" needs no lock.
+ *
+ * It also ends the run: at stop it drains the queue, writes the statistics, syncs and closes;
+ * at an error it takes the hook away, counts what can no longer be written and cuts the file
+ * back to the last whole record.
+ */
+#include <linux/cred.h>
+#include <linux/ktime.h>
+#include <linux/mm.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+
+#include "ksnif.h"
+
+/* One packet of the largest snaplen and every other block fit with room to spare. */
+#define WRITER_BATCH_SIZE	(KSNIF_SNAPLEN_MAX + 64 * 1024)
+
+/* A record's way to the file takes at most this, and the time of the write: less than 1 s. */
+#define WRITER_DELAY		(HZ / 10)
+
+/**
+ * ksnif_writer_wake() - make the writer look at the queue
+ * @run: the run
+ * @wake: how soon
+ */
+void ksnif_writer_wake(struct ksnif_run *run, enum ksnif_wake wake)
+{
+	if (wake == KSNIF_WAKE_SOON)
+		queue_delayed_work(run->cap->wq, &run->work, WRITER_DELAY);
+	else if (wake == KSNIF_WAKE_NOW)
+		mod_delayed_work(run->cap->wq, &run->work, 0);
+}
+
+/*
+ * Count a record that is done. Its captured was counted on the hook's side before it came
+ * here; the barrier lets nobody see this count without that one.
+ */
+static void writer_count(atomic64_t *counter)
+{
+	smp_mb__before_atomic(); /* pairs with smp_rmb() in ksnif_stats_run() */
+	atomic64_inc(counter);
+}
+
+/* Records that will not be written, oldest first, up to and without @end. */
+static void writer_drop(struct ksnif_run *run, struct ksnif_record *rec,
+			const struct ksnif_record *end)
+{
+	while (rec != end) {
+		struct ksnif_record *next = rec->next;
+
+		writer_count(&rec->iface->dropped_write);
+		ksnif_queue_done(run->queue, rec);
+		rec = next;
+	}
+}
+
+/* io discard: the whole way, but no file. */
+static int writer_discard(struct ksnif_run *run)
+{
+	struct ksnif_batch *b = &run->batch;
+
+	while (b->first != b->last) {
+		struct ksnif_record *rec = b->first;
+
+		b->first = rec->next;
+		writer_count(&rec->iface->discarded);
+		ksnif_queue_done(run->queue, rec);
+	}
+	b->len = 0;
+	return 0;
+}
+
+/*
+ * Write the batch. A record counts as written once the file system has accepted all of it;
+ * those it did not accept stay in the batch. file_size is where the last whole record (or,
+ * before the first, the header) ends.
+ */
+static int writer_write(struct ksnif_run *run)
+{
+	struct ksnif_batch *b = &run->batch;
+	loff_t start = run->file.pos;
+	size_t done, whole = 0;
+	int err;
+
+	if (run->settings.io == KSNIF_IO_DISCARD)
+		return writer_discard(run);
+
+	err = ksnif_file_write(&run->file, b->buf, b->len, &done);
+	while (b->first != b->last && b->first->end <= done) {
+		struct ksnif_record *rec = b->first;
+
+		b->first = rec->next;
+		whole = rec->end;
+		writer_count(&rec->iface->written);
+		ksnif_queue_done(run->queue, rec);
+	}
+	if (!err)
+		whole = done;
+	else if (done >= b->head)
+		whole = max(whole, b->head);
+	WRITE_ONCE(run->file_size, start + whole);
+	b->len = 0;
+	b->head = 0;
+	return err;
+}
+
+/* Make room for a block of @len bytes. */
+static int writer_room(struct ksnif_run *run, size_t len)
+{
+	if (run->batch.len + len <= WRITER_BATCH_SIZE)
+		return 0;
+	return writer_write(run);
+}
+
+/* Put the interface's block into the batch, if it is in no batch yet. */
+static void writer_describe(struct ksnif_run *run, struct ksnif_iface *iface)
+{
+	struct ksnif_batch *b = &run->batch;
+
+	if (iface->described || run->settings.format == KSNIF_FORMAT_PCAP)
+		return;
+	b->len += ksnif_pcapng_interface(b->buf + b->len, iface->name, iface->linktype);
+	iface->id = run->described++;
+	iface->described = true;
+}
+
+/* The file's header, and the block of a device captured by name. */
+static void writer_header(struct ksnif_run *run)
+{
+	struct ksnif_batch *b = &run->batch;
+
+	if (run->started)
+		return;
+	run->started = true;
+	if (run->settings.format == KSNIF_FORMAT_PCAP) {
+		b->len += ksnif_pcap_header(b->buf, run->linktype);
+	} else {
+		b->len += ksnif_pcapng_section(b->buf);
+		if (run->named)
+			writer_describe(run, run->named);
+	}
+	b->head = b->len;
+}
+
+static int writer_add(struct ksnif_run *run, struct ksnif_record *rec)
+{
+	struct ksnif_batch *b = &run->batch;
+	int err;
+
+	err = writer_room(run, rec->caplen + KSNIF_PACKET_OVERHEAD + KSNIF_BLOCK_MAX);
+	if (err)
+		return err;
+	writer_describe(run, rec->iface);
+	if (run->settings.format == KSNIF_FORMAT_PCAP)
+		b->len += ksnif_pcap_packet(b->buf + b->len, rec);
+	else
+		b->len += ksnif_pcapng_packet(b->buf + b->len, rec, rec->iface->id);
+	rec->end = b->len;
+	b->last = rec->next;
+	return 0;
+}
+
+/*
+ * Write everything that is queued now. What comes later wakes the writer again. On an error
+ * the records that were taken and not written are in batch.first.
+ */
+static int writer_drain(struct ksnif_run *run)
+{
+	struct ksnif_batch *b = &run->batch;
+	int err;
+
+	writer_header(run);
+	b->first = ksnif_queue_take(run->queue);
+	b->last = b->first;
+	while (b->last) {
+		err = writer_add(run, b->last);
+		if (err)
+			return err;
+		cond_resched();
+	}
+	return b->len ? writer_write(run) : 0;
+}
+
+/* At stop: blocks of interfaces that no packet was written of, then all statistics. */
+static int writer_trailer(struct ksnif_run *run)
+{
+	struct ksnif_batch *b = &run->batch;
+	struct ksnif_iface *iface;
+	int err;
+
+	if (run->settings.format == KSNIF_FORMAT_PCAP)
+		return 0;
+
+	/* the hook is gone: nobody adds interfaces any more */
+	list_for_each_entry(iface, &run->ifaces, list) {
+		struct ksnif_stats st = {};
+
+		ksnif_stats_iface(iface, &st);
+		if (!st.received && !iface->described)
+			continue;
+		err = writer_room(run, 2 * KSNIF_BLOCK_MAX);
+		if (err)
+			return err;
+		writer_describe(run, iface);
+		b->len += ksnif_pcapng_statistics(b->buf + b->len, iface->id,
+						  ktime_get_real_ns(), &st);
+	}
+	return writer_write(run);
+}
+
+static void writer_fail(struct ksnif_run *run, int err)
+{
+	if (!run->error)
+		run->error = err;
+}
+
+static void writer_sync(struct ksnif_run *run)
+{
+	int err;
+
+	if (!run->file.file || run->unsynced)
+		return;
+	err = ksnif_file_sync(&run->file);
+	if (err) {
+		run->unsynced = true;
+		writer_fail(run, err);
+	}
+}
+
+/*
+ * Nothing more can be written: what is queued is lost, and what was accepted of a record or
+ * block that is not whole is cut off.
+ */
+static void writer_give_up(struct ksnif_run *run)
+{
+	struct ksnif_batch *b = &run->batch;
+
+	writer_drop(run, b->first, NULL);
+	writer_drop(run, ksnif_queue_take(run->queue), NULL);
+	b->first = NULL;
+	b->last = NULL;
+	if (run->file.file && run->file.pos != run->file_size &&
+	    ksnif_file_cut(&run->file, run->file_size))
+		run->torn = true;
+}
+
+/* The last thing a writer does. The hook is unregistered. */
+static void writer_end(struct ksnif_run *run)
+{
+	if (!run->error)
+		writer_fail(run, writer_trailer(run));
+	if (run->error)
+		writer_give_up(run);
+	writer_sync(run);
+	if (run->file.file)
+		ksnif_file_close(&run->file);
+}
+
+static void writer_flushed(struct ksnif_run *run, u64 upto)
+{
+	WRITE_ONCE(run->flush_done, upto);
+	wake_up_all(&run->waiters);
+}
+
+/* Returns true if the run has come to its end. */
+static bool writer_pass(struct ksnif_run *run)
+{
+	u64 flush = READ_ONCE(run->flush_wanted);
+	/* pairs with the release in capture_unhook() */
+	bool stopping = smp_load_acquire(&run->stopping);
+
+	if (stopping)
+		synchronize_net();	/* the last hook has queued its packet */
+	writer_fail(run, writer_drain(run));
+	if (flush != run->flush_done)
+		writer_sync(run);
+
+	if (!stopping && !run->error) {
+		if (flush != run->flush_done)
+			writer_flushed(run, flush);
+		return false;
+	}
+	if (!stopping) {
+		ksnif_capture_unhook(run);
+		synchronize_net();
+	}
+	writer_end(run);
+	return true;
+}
+
+static void writer_work(struct work_struct *work)
+{
+	struct ksnif_run *run = container_of(to_delayed_work(work), struct ksnif_run, work);
+	const struct cred *cred = NULL, *old;
+	bool ended;
+
+	if (run->file.file) {
+		cred = get_cred(run->file.file->f_cred);	/* outlives the close */
+		old = override_creds(cred);
+	}
+	ended = writer_pass(run);
+	if (cred) {
+		revert_creds(old);
+		put_cred(cred);
+	}
+	if (ended)
+		ksnif_capture_ended(run);	/* the run may be gone after this */
+}
+
+/**
+ * ksnif_writer_init() - prepare a run's writer
+ * @run: the run
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int ksnif_writer_init(struct ksnif_run *run)
+{
+	INIT_DELAYED_WORK(&run->work, writer_work);
+	run->batch.buf = kvmalloc(WRITER_BATCH_SIZE, GFP_KERNEL);
+	return run->batch.buf ? 0 : -ENOMEM;
+}
+
+/** ksnif_writer_free() - free what ksnif_writer_init() made; the work does not run */
+void ksnif_writer_free(struct ksnif_run *run)
+{
+	kvfree(run->batch.buf);
+}
