@@ -67,7 +67,7 @@ func docsCommand(w *cWriter, s *spec, op *operation) {
 	}
 }
 
-func reply(op *operation, e *exec, none string) string {
+func reply(op *operation, e *execution, none string) string {
 	if e.Reply == nil {
 		return none
 	}

@@ -129,7 +129,7 @@ func (s *spec) resolveOp(op *operation) error {
 // messages returns all messages of the operation.
 func (op *operation) messages() []*message {
 	all := []*message{op.Event}
-	for _, e := range []*exec{op.Do, op.Dump} {
+	for _, e := range []*execution{op.Do, op.Dump} {
 		if e != nil {
 			all = append(all, e.Request, e.Reply)
 		}

@@ -72,20 +72,20 @@ type checks struct {
 }
 
 type operation struct {
-	Name    string   `yaml:"name"`
-	Doc     string   `yaml:"doc"`
-	Set     string   `yaml:"attribute-set"`
-	Flags   []string `yaml:"flags"`
-	Do      *exec    `yaml:"do"`
-	Dump    *exec    `yaml:"dump"`
-	Event   *message `yaml:"event"`
-	MCGroup string   `yaml:"mcgrp"`
+	Name    string     `yaml:"name"`
+	Doc     string     `yaml:"doc"`
+	Set     string     `yaml:"attribute-set"`
+	Flags   []string   `yaml:"flags"`
+	Do      *execution `yaml:"do"`
+	Dump    *execution `yaml:"dump"`
+	Event   *message   `yaml:"event"`
+	MCGroup string     `yaml:"mcgrp"`
 
 	number int
 	set    *attrSet
 }
 
-type exec struct {
+type execution struct {
 	Request *message `yaml:"request"`
 	Reply   *message `yaml:"reply"`
 }
@@ -187,7 +187,7 @@ func (s *spec) filter(keep func(*operation) bool) []*operation {
 // request returns the attributes that the operation's requests may carry. Do
 // and dump share them, since struct genl_ops has room for one policy.
 func (op *operation) request() []*attr {
-	for _, e := range []*exec{op.Do, op.Dump} {
+	for _, e := range []*execution{op.Do, op.Dump} {
 		if e != nil {
 			return op.attrs(e.Request)
 		}
