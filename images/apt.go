@@ -100,18 +100,22 @@ func packagesFromURIs(out string) ([]pkg, error) {
 // apt runs the host's apt with the cache's own state.
 type apt struct {
 	dir     string // state, lists, configuration
+	arch    string // whose packages it fetches, as Debian names it
 	keyring string
 	updated bool // the lists were fetched in this run
 }
 
 // apt returns the private apt, set up but without lists.
-func (c *Cache) apt() (*apt, error) {
+func (c *Cache) apt() (*apt, error) { return c.aptFor("apt", "amd64") }
+
+// aptFor returns a private apt for an architecture, with its state in folder.
+func (c *Cache) aptFor(folder, arch string) (*apt, error) {
 	for _, tool := range []string{"apt-get", "dpkg-deb", "tar"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return nil, fmt.Errorf("%s is needed to fetch Debian packages: install it (packages apt and dpkg), or use KERNEL=/path/bzImage KDIR=...: %w", tool, err)
 		}
 	}
-	a := &apt{dir: c.path("apt")}
+	a := &apt{dir: c.path(folder), arch: arch}
 	for _, k := range []string{"debian-archive-keyring.gpg", "debian-archive-keyring.pgp"} {
 		if name := filepath.Join("/usr/share/keyrings", k); exists(name) {
 			a.keyring = name
@@ -144,8 +148,8 @@ func (a *apt) config() string {
 		fmt.Fprintf(&b, "#clear %s;\n", key)
 	}
 	for _, kv := range [][2]string{
-		{"APT::Architecture", "amd64"},
-		{"APT::Architectures::", "amd64"},
+		{"APT::Architecture", a.arch},
+		{"APT::Architectures::", a.arch},
 		{"APT::Sandbox::User", "root"}, // the folders are ours alone, there is no other user to drop to
 		{"APT::Get::AllowUnauthenticated", "false"},
 		{"Acquire::AllowInsecureRepositories", "false"},
@@ -172,7 +176,7 @@ func (a *apt) config() string {
 func (a *apt) sources(uri string) string {
 	var b strings.Builder
 	for _, suite := range []string{suiteStable, suiteBackports} {
-		fmt.Fprintf(&b, "deb [arch=amd64 target=Packages signed-by=%s] %s %s main\n", a.keyring, uri, suite)
+		fmt.Fprintf(&b, "deb [arch=%s target=Packages signed-by=%s] %s %s main\n", a.arch, a.keyring, uri, suite)
 	}
 	return b.String()
 }

@@ -30,6 +30,13 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if args[0] == "headers32" {
+		kdir, err := cache.Headers32(ctx)
+		if err == nil {
+			fmt.Println(kdir)
+		}
+		return err
+	}
 	k, err := cache.Kernel(ctx, args[1])
 	if err != nil {
 		return err
