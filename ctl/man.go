@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0
+
+package ctl
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
+)
+
+// manCommand is for `make install`, not for users: it is hidden.
+func (a *app) manCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "man DIR",
+		Short:  "Write the manual pages",
+		Long:   "man writes a page of section 8 for ksnifctl and each of its commands into DIR.",
+		Hidden: true,
+		Args:   exactlyOne("DIR"),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return nil, cobra.ShellCompDirectiveFilterDirs
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			date, err := pageDate()
+			if err != nil {
+				return err
+			}
+			if err := os.MkdirAll(args[0], 0o755); err != nil {
+				return fmt.Errorf("manual pages: %w", err)
+			}
+			root := cmd.Root()
+			root.DisableAutoGenTag = true
+			return doc.GenManTree(root, &doc.GenManHeader{
+				Section: "8",
+				Date:    &date,
+				Source:  "ksnif " + a.Version,
+				Manual:  "System Administration",
+			}, args[0])
+		},
+	}
+}
+
+// pageDate is the pages' date: never today's, so that the same sources always
+// give the same pages.
+func pageDate() (time.Time, error) {
+	epoch := os.Getenv("SOURCE_DATE_EPOCH")
+	if epoch == "" {
+		return time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC), nil
+	}
+	seconds, err := strconv.ParseInt(epoch, 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("SOURCE_DATE_EPOCH: must be seconds since 1970: %w", err)
+	}
+	return time.Unix(seconds, 0).UTC(), nil
+}
