@@ -14,9 +14,9 @@ MAKEFLAGS   += --no-builtin-rules --no-print-directory
 ## RUN: vmtest: only the tests that match this regular expression
 ## SCRIPT: vm-run: the shell script to run in the VM
 ## IN: vm-run: a folder that the script can read at /in
-## MEM: memory of the VM, such as 512M
-## CPUS: processors of the VM
-## TIMEOUT: time limit of the VM, such as 10m
+## MEM: memory of the VM, such as 2G (1G)
+## CPUS: processors of the VM (2)
+## TIMEOUT: time limit of the VM, such as 90s or 20m
 ## ACCEL: kvm or tcg (kvm if it works here)
 ## ICOUNT: 1: the VM's clock counts instructions (tcg only)
 ## GDB: shell: 1: wait for gdb before the kernel starts
@@ -177,8 +177,6 @@ mod_root = $(DESTDIR)$(INSTALL_MOD_PATH)
 bash_dir = $(share)/bash-completion/completions
 zsh_dir  = $(share)/zsh/site-functions
 fish_dir = $(share)/fish/vendor_completions.d
-# The release that uname shows, which Debian keeps out of kernel.release.
-release  = $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' $(KDIR)/include/generated/utsrelease.h 2>/dev/null)
 
 .PHONY: install uninstall
 install: deps-install $(if $(wildcard bin/ksnifctl),$(if $(wildcard kmod/ksnif.ko),,all),all) ## install module, tool, manual pages and completions
@@ -190,19 +188,21 @@ install: deps-install $(if $(wildcard bin/ksnifctl),$(if $(wildcard kmod/ksnif.k
 	@bin/ksnifctl completion fish > '$(fish_dir)/ksnifctl.fish'
 	@release=$$(modinfo -F vermagic kmod/ksnif.ko | cut -d' ' -f1); \
 	install -D -m 644 kmod/ksnif.ko "$(mod_root)/lib/modules/$$release/updates/ksnif.ko"; \
-	depmod -b '$(or $(mod_root),/)' "$$release"; \
-	echo "installed: $(DESTDIR)$(PREFIX)/sbin/ksnifctl, module for $$release"
+	$(call depmod,$$release); \
+	echo "installed: $(DESTDIR)$(PREFIX)/sbin/ksnifctl, and ksnif.ko for $$release"
 
 uninstall: deps-install ## remove what install installed, for every kernel
 	@rm -f '$(DESTDIR)$(PREFIX)/sbin/ksnifctl' '$(share)'/man/man8/ksnifctl*.8 \
 		'$(bash_dir)/ksnifctl' '$(zsh_dir)/_ksnifctl' '$(fish_dir)/ksnifctl.fish'
 	@for module in '$(mod_root)'/lib/modules/*/updates/ksnif.ko; do \
-		if [[ -e $$module ]]; then \
-			rm -f "$$module"; \
-			release=$${module%/updates/ksnif.ko}; \
-			depmod -b '$(or $(mod_root),/)' "$${release##*/}"; \
-		fi; \
+		[[ -e $$module ]] || continue; \
+		dir=$${module%/updates/ksnif.ko}; rm -f "$$module"; \
+		if [[ -e $$dir/modules.order ]]; then $(call depmod,$${dir##*/}); \
+		else rm -f "$$dir"/modules.*; fi; \
 	done
+
+# depmod: below DESTDIR there is no kernel whose lists it could miss.
+depmod = depmod -b '$(or $(mod_root),/)' "$(1)" 2> >(grep -v 'could not open modules\.' >&2)
 
 # --- the rest
 
