@@ -67,6 +67,8 @@ func (a *app) controlCommand(c control) *cobra.Command {
 		Example:           "  ksnifctl " + c.name,
 		Args:              none,
 		ValidArgsFunction: cobra.NoFileCompletions,
+
+		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd, func(ctx context.Context, client Client) error {
 				done := a.progress(ctx, c.name)

@@ -81,9 +81,11 @@ the current directory, as tcpdump -w does.`,
   ksnifctl set device_name eth0 family ip6 queue_size 64M
   ksnifctl set logfile /var/tmp/eth0.pcapng
   ksnifctl set device_name any`,
-		Args:              pairs,
-		ValidArgsFunction: completeSet,
-		RunE:              a.set,
+		Args: pairs,
+		// Of flags there is only --help.
+		DisableFlagsInUseLine: true,
+		ValidArgsFunction:     completeSet,
+		RunE:                  a.set,
 	}
 	// A value may begin with a dash: "set snaplen -1" is a wrong number.
 	cmd.Flags().SetInterspersed(false)
@@ -97,7 +99,7 @@ func settingsHelp() string {
 		if s.words != nil {
 			help += ": " + oneOf(s.words)
 		}
-		rows.add("  "+s.name, help)
+		rows.add("    "+s.name, help)
 	}
 	return "Settings:\n\n" + strings.TrimRight(string(rows.align()), "\n")
 }

@@ -44,7 +44,8 @@ func helpCommand() *cobra.Command {
 		Long:  "help prints what a command does, its flags and examples. Without a COMMAND\nit lists the commands.",
 		Example: `  ksnifctl help
   ksnifctl help set`,
-		Args: atMost(1, "COMMAND"),
+		Args:                  atMost(1, "COMMAND"),
+		DisableFlagsInUseLine: true,
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {
 				return offer(nil, typed)
@@ -119,6 +120,8 @@ names of settings, their values and the names of network devices.
   ksnifctl completion fish | source`,
 		Args:      exactlyOne("name of a shell (bash, zsh or fish)"),
 		ValidArgs: shells,
+
+		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch args[0] {
 			case "bash":

@@ -3,9 +3,12 @@
 package ctl
 
 import (
+	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,14 +36,34 @@ func (a *app) manCommand() *cobra.Command {
 			}
 			root := cmd.Root()
 			root.DisableAutoGenTag = true
-			return doc.GenManTree(root, &doc.GenManHeader{
-				Section: "8",
-				Date:    &date,
-				Source:  "ksnif " + a.Version,
-				Manual:  "System Administration",
-			}, args[0])
+			for _, c := range append(root.Commands(), root) {
+				if c.Hidden {
+					continue
+				}
+				name := strings.ReplaceAll(c.CommandPath(), " ", "-") + ".8"
+				if err := a.manualPage(c, filepath.Join(args[0], name), date); err != nil {
+					return fmt.Errorf("manual pages: %w", err)
+				}
+			}
+			return nil
 		},
 	}
+}
+
+func (a *app) manualPage(c *cobra.Command, path string, date time.Time) error {
+	var page bytes.Buffer
+	err := doc.GenMan(c, &doc.GenManHeader{
+		Section: "8",
+		Date:    &date,
+		Source:  "ksnif " + a.Version,
+		Manual:  "System Administration",
+	}, &page)
+	if err != nil {
+		return err
+	}
+	// cobra shows defaults that a manual page does not: --json[=false].
+	text := strings.NewReplacer("[=false]", "", "[=]", "[=interval]").Replace(page.String())
+	return os.WriteFile(path, []byte(text), 0o644)
 }
 
 // pageDate is the pages' date: never today's, so that the same sources always

@@ -57,12 +57,15 @@ func (a *app) watch(ctx context.Context, every interval, draw func() ([]byte, er
 	redraw := isTerminal(a.Stdout)
 	if redraw {
 		a.out.Write([]byte("\x1b[2J"))
+		defer a.out.Write([]byte{'\n'}) // the shell's prompt is not to follow "^C"
 	}
-	for ctx.Err() == nil && err == nil && a.out.err == nil {
+	for ctx.Err() == nil && err == nil {
 		if redraw {
 			frame = repaint(frame)
 		}
-		a.out.Write(frame)
+		if _, err := a.out.Write(frame); err != nil {
+			return err
+		}
 		select {
 		case <-ctx.Done():
 		case <-tick.C:

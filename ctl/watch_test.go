@@ -36,7 +36,7 @@ func counting(t *testing.T, f *fake, sig syscall.Signal) {
 // steady replaces what differs from run to run.
 func steady(s string) string {
 	s = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)`).ReplaceAllString(s, "TIME")
-	return regexp.MustCompile(`\d+/s`).ReplaceAllString(s, "N/s")
+	return regexp.MustCompile(` +\d+/s`).ReplaceAllString(s, " N/s")
 }
 
 func TestWatchPrintsLinesUntilSignal(t *testing.T) {
@@ -93,7 +93,7 @@ func TestWatchRedrawsOnATerminal(t *testing.T) {
 	frames := strings.Split(steady(screen), "\x1b[H")
 	require.GreaterOrEqual(t, len(frames), 3)
 	assert.Contains(t, frames[1], "received            1020\x1b[K\r\n", "no rate yet")
-	assert.Contains(t, frames[2], "received            1030       N/s\x1b[K\r\n")
+	assert.Contains(t, frames[2], "received            1030 N/s\x1b[K\r\n")
 	assert.Contains(t, frames[2], "queued               100\x1b[K\r\n", "a level has no rate")
 	assert.Contains(t, frames[2], "\x1b[J")
 }
