@@ -82,7 +82,7 @@ static struct ksnif_run *run_alloc(struct ksnif_capture *cap)
 
 	if (ksnif_writer_init(run) || ksnif_settings_copy(&run->settings, &cap->settings))
 		goto err;
-	run->unknown = ksnif_iface_alloc("unknown", KSNIF_LINKTYPE_RAW, GFP_KERNEL);
+	run->unknown = ksnif_iface_alloc("any", KSNIF_LINKTYPE_ETHERNET, GFP_KERNEL);
 	if (!run->unknown)
 		goto err;
 	list_add_tail(&run->unknown->list, &run->ifaces);

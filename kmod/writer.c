@@ -185,10 +185,27 @@ static int writer_drain(struct ksnif_run *run)
 	return b->len ? writer_write(run) : 0;
 }
 
-/* At stop: blocks of interfaces that no packet was written of, then all statistics. */
-static int writer_trailer(struct ksnif_run *run)
+static int writer_statistics(struct ksnif_run *run, struct ksnif_iface *iface)
 {
 	struct ksnif_batch *b = &run->batch;
+	struct ksnif_stats st = {};
+	int err;
+
+	ksnif_stats_iface(iface, &st);
+	/* libpcap refuses a file without any interface block */
+	if (!st.received && !iface->described && (iface != run->unknown || run->described))
+		return 0;
+	err = writer_room(run, 2 * KSNIF_BLOCK_MAX);
+	if (err)
+		return err;
+	writer_describe(run, iface);
+	b->len += ksnif_pcapng_statistics(b->buf + b->len, iface->id, ktime_get_real_ns(), &st);
+	return 0;
+}
+
+/* At stop: blocks of interfaces that no packet was written of, and all statistics. */
+static int writer_trailer(struct ksnif_run *run)
+{
 	struct ksnif_iface *iface;
 	int err;
 
@@ -197,19 +214,13 @@ static int writer_trailer(struct ksnif_run *run)
 
 	/* the hook is gone: nobody adds interfaces any more */
 	list_for_each_entry(iface, &run->ifaces, list) {
-		struct ksnif_stats st = {};
-
-		ksnif_stats_iface(iface, &st);
-		if (!st.received && !iface->described)
+		if (iface == run->unknown)
 			continue;
-		err = writer_room(run, 2 * KSNIF_BLOCK_MAX);
+		err = writer_statistics(run, iface);
 		if (err)
 			return err;
-		writer_describe(run, iface);
-		b->len += ksnif_pcapng_statistics(b->buf + b->len, iface->id,
-						  ktime_get_real_ns(), &st);
 	}
-	return writer_write(run);
+	return writer_statistics(run, run->unknown) ?: writer_write(run);
 }
 
 static void writer_fail(struct ksnif_run *run, int err)
