@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0
+
+package guest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// Namespace is a network namespace, as `ip netns` makes them.
+type Namespace struct{ Name string }
+
+// NewNamespace makes a network namespace with lo up, and deletes it when the test ends. The name is prefix and a
+// number.
+func NewNamespace(t testing.TB, prefix string) *Namespace {
+	t.Helper()
+	ns := &Namespace{Name: freeName("/run/netns", prefix)}
+	Run(t, "ip", "netns", "add", ns.Name)
+	t.Cleanup(func() {
+		if _, err := os.Stat(ns.path()); err == nil {
+			Run(t, "ip", "netns", "delete", ns.Name)
+		}
+	})
+	ns.Run(t, "ip", "link", "set", "lo", "up")
+	return ns
+}
+
+var counter atomic.Int64
+
+func freeName(dir, prefix string) string {
+	for {
+		name := fmt.Sprintf("%s%d", prefix, counter.Add(1))
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			return name
+		}
+	}
+}
+
+func (n *Namespace) path() string { return "/run/netns/" + n.Name }
+
+// Run runs a command in the namespace that has to succeed. A nil Namespace is the one that the test runs in.
+func (n *Namespace) Run(t testing.TB, name string, args ...string) string {
+	t.Helper()
+	if n == nil {
+		return Run(t, name, args...)
+	}
+	return Run(t, "ip", append([]string{"netns", "exec", n.Name, name}, args...)...)
+}
+
+// Try runs a command in the namespace.
+func (n *Namespace) Try(name string, args ...string) (string, error) {
+	if n == nil {
+		return Try(name, args...)
+	}
+	return Try("ip", append([]string{"netns", "exec", n.Name, name}, args...)...)
+}
+
+// Do calls fn in the namespace: sockets that fn makes belong to it.
+func (n *Namespace) Do(fn func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		// The thread is not unlocked: it dies with the goroutine, and nobody else gets one in a strange namespace.
+		runtime.LockOSThread()
+		fd, err := unix.Open(n.path(), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			done <- fmt.Errorf("namespace %s: %w", n.Name, err)
+			return
+		}
+		defer unix.Close(fd)
+		if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
+			done <- fmt.Errorf("namespace %s: %w", n.Name, err)
+			return
+		}
+		done <- fn()
+	}()
+	return <-done
+}
+
+// End is one end of a veth pair.
+type End struct {
+	NS   *Namespace // nil is the test's own
+	Dev  string
+	IPv4 string
+	IPv6 string
+}
+
+// Run runs a command in the end's namespace.
+func (e *End) Run(t testing.TB, name string, args ...string) string {
+	t.Helper()
+	return e.NS.Run(t, name, args...)
+}
+
+// Veth joins two namespaces with a veth pair, addresses 10.N.0.1/24 and .2, fdN::1/64 and ::2, up and ready. A nil
+// Namespace is the test's own.
+func Veth(t testing.TB, a, b *Namespace) (*End, *End) {
+	t.Helper()
+	n := counter.Add(1) % 250
+	ends := []*End{{NS: a}, {NS: b}}
+	for i, e := range ends {
+		e.Dev = fmt.Sprintf("veth%d%c", n, 'a'+i)
+		e.IPv4 = fmt.Sprintf("10.%d.0.%d", n, i+1)
+		e.IPv6 = fmt.Sprintf("fd%02x::%d", n, i+1)
+	}
+	Run(t, "ip", "link", "add", ends[0].Dev, "type", "veth", "peer", "name", ends[1].Dev)
+	t.Cleanup(func() {
+		if _, err := os.Stat("/sys/class/net/" + ends[0].Dev); err == nil {
+			Run(t, "ip", "link", "delete", ends[0].Dev)
+		}
+	})
+	for _, e := range ends {
+		if e.NS != nil {
+			Run(t, "ip", "link", "set", e.Dev, "netns", e.NS.Name)
+		}
+		e.Run(t, "ip", "addr", "add", e.IPv4+"/24", "dev", e.Dev)
+		e.Run(t, "ip", "-6", "addr", "add", e.IPv6+"/64", "dev", e.Dev, "nodad")
+	}
+	for _, e := range ends {
+		e.Run(t, "ip", "link", "set", e.Dev, "up")
+	}
+	return ends[0], ends[1]
+}
+
+// Pktgen is a load that the kernel itself makes.
+type Pktgen struct {
+	Dev    string // in the test's own namespace
+	Count  int
+	Size   int    // of a packet without its checksum; 0 is 60
+	Dst    string // IPv4 address
+	DstMAC string
+	Mode   string // xmit_mode; netif_receive feeds the device's own receive path and needs its MAC address
+	Extra  []string
+}
+
+// Run sends the packets and waits until they are sent.
+func (p Pktgen) Run(t testing.TB) {
+	t.Helper()
+	Run(t, "modprobe", "pktgen")
+	const dir = "/proc/net/pktgen/"
+	write := func(file string, commands ...string) {
+		t.Helper()
+		for _, c := range commands {
+			if err := os.WriteFile(dir+file, []byte(c), 0); err != nil {
+				t.Fatalf("pktgen %s: %s: %v", file, c, err)
+			}
+		}
+	}
+	write("kpktgend_0", "rem_device_all", "add_device "+p.Dev)
+	defer write("kpktgend_0", "rem_device_all")
+	commands := []string{fmt.Sprintf("count %d", p.Count), fmt.Sprintf("pkt_size %d", max(p.Size, 60)), "delay 0"}
+	for name, value := range map[string]string{"dst": p.Dst, "dst_mac": p.DstMAC, "xmit_mode": p.Mode} {
+		if value != "" {
+			commands = append(commands, name+" "+value)
+		}
+	}
+	write(p.Dev, append(commands, p.Extra...)...)
+	write("pgctrl", "start")
+	result, err := os.ReadFile(dir + p.Dev)
+	if err != nil || !strings.Contains(string(result), "Result: OK") {
+		t.Fatalf("pktgen %s: %v\n%s", p.Dev, err, result)
+	}
+}
+
+// MAC returns the address of a device in the test's own namespace.
+func MAC(t testing.TB, dev string) string {
+	t.Helper()
+	b, err := os.ReadFile("/sys/class/net/" + dev + "/address")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(b))
+}

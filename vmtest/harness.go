@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0
+
+package vmtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"ksnif/images"
+	"ksnif/vmtest/proto"
+)
+
+// Harness runs things in VMs.
+type Harness struct {
+	Root     string // of the repository
+	Config   string // queue of the module: list or ring
+	NoModule bool   // boot without the module
+	Options  Options
+	Cache    *images.Cache
+	Progress *Progress
+
+	kvmBroken string // why KVM, although there, is not used
+}
+
+// Defaults of what a boot may take. A user's TIMEOUT replaces the limit of one boot.
+const (
+	testsTimeout  = 40 * time.Minute
+	scriptTimeout = 30 * time.Minute
+	testLimit     = 60 * time.Second // of one test, times the slowness
+	guestMargin   = 5 * time.Second  // the guest's own watchdog barks before the host's
+	tcgSlow       = 4
+	debugSlow     = 3
+)
+
+// out is a path below out/.
+func (h *Harness) out(elem ...string) string {
+	return filepath.Join(append([]string{h.Root, "out"}, elem...)...)
+}
+
+// guest gets everything that a boot on this kernel needs.
+func (h *Harness) guest(ctx context.Context, kernel string) (Guest, error) {
+	k, err := h.Cache.Kernel(ctx, kernel)
+	if err != nil {
+		return Guest{}, err
+	}
+	base, err := h.Cache.Initramfs(ctx, k)
+	if err != nil {
+		return Guest{}, err
+	}
+	g := Guest{Kernel: k, Base: base}
+	if tool := filepath.Join(h.Root, "bin", "ksnifctl"); isFile(tool) {
+		g.Tool = tool
+	}
+	if !h.NoModule {
+		g.Module = h.out("build", h.name(kernel), "ksnif.ko")
+		if !isFile(g.Module) {
+			return Guest{}, fmt.Errorf("%s is missing: make module KERNEL=%s CONFIG=%s builds it", g.Module, kernel, h.Config)
+		}
+	}
+	return g, nil
+}
+
+// name is KERNEL-CONFIG, a folder's name.
+func (h *Harness) name(kernel string) string { return filepath.Base(kernel) + "-" + h.Config }
+
+// options fills in defaults that depend on the kernel and on what is done with it.
+func (h *Harness) options(g Guest, a Accel, timeout time.Duration) Options {
+	o := h.Options
+	debug := isDebug(g.Kernel)
+	if o.MemMB == 0 {
+		o.MemMB = defaultMemMB
+		if debug {
+			o.MemMB = debugMemMB
+		}
+	}
+	if o.CPUs == 0 {
+		o.CPUs = defaultCPUs
+	}
+	if o.Icount {
+		o.CPUs = 1 // QEMU counts instructions of one CPU only
+	}
+	if o.OutMB == 0 {
+		o.OutMB = defaultOutMB
+	}
+	if o.Timeout == 0 {
+		o.Timeout = timeout
+	}
+	if o.Slow == 0 {
+		o.Slow = 1
+		if a == TCG {
+			o.Slow *= tcgSlow
+		}
+		if debug {
+			o.Slow *= debugSlow
+		}
+	}
+	return o
+}
+
+// isDebug says whether the kernel checks so much that it is slow.
+func isDebug(k *images.Kernel) bool {
+	b, err := os.ReadFile(k.Config)
+	return err == nil && (strings.Contains(string(b), "\nCONFIG_KASAN=y") || strings.Contains(string(b), "\nCONFIG_PROVE_LOCKING=y"))
+}
+
+// accel chooses the accelerator, and says once why it is the slow one.
+func (h *Harness) accel() (Accel, string, error) {
+	if h.kvmBroken != "" {
+		return TCG, h.kvmBroken, nil
+	}
+	return ChooseAccel(h.Options)
+}
+
+// fallBack says whether KVM was to blame for a boot, and gives it up then.
+func (h *Harness) fallBack(a Accel, e ending) bool {
+	if a != KVM || !e.NeverUp || h.Options.Accel == string(KVM) {
+		return false
+	}
+	h.kvmBroken = "a boot with KVM failed: " + e.Reason
+	return true
+}
+
+func (h *Harness) plan(mode proto.Mode, kernel string, g Guest, a Accel, o Options) proto.Plan {
+	p := proto.Plan{
+		Mode: mode, Module: g.Module != "", Slow: o.Slow, Kernel: kernel, Config: h.Config, Accel: string(a),
+		TestLimit: testLimit * time.Duration(o.Slow),
+	}
+	if o.Timeout > 0 {
+		p.GuestLimit = max(o.Timeout-guestMargin, o.Timeout*9/10)
+	}
+	return p
+}
+
+// announce says what is booted, and with what.
+func (h *Harness) announce(g Guest, a Accel, why string) {
+	how := "KVM"
+	if a == TCG {
+		how = "TCG, slow (" + why + ")"
+	}
+	h.Progress.Step("booting %s with %s", g.Kernel.Release, how)
+}
+
+// CheckTools looks for the programs that a boot needs.
+func CheckTools() error {
+	var missing []string
+	for _, name := range []string{qemuProgram, "mkfs.ext4", "e2fsck", "debugfs"} {
+		if _, err := exec.LookPath(tool(name)); err != nil {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("not installed: %s (apt-get install qemu-system-x86 e2fsprogs)", strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// interrupted says whether the user ended it.
+func interrupted(err error) bool { return errors.Is(err, context.Canceled) }

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0
+
+package vmtest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"ksnif/vmtest/proto"
+)
+
+// Accel is how QEMU runs the guest's code.
+type Accel string
+
+// The two accelerators.
+const (
+	KVM Accel = "kvm"
+	TCG Accel = "tcg"
+)
+
+// ChooseAccel picks the accelerator; why explains a choice that costs time.
+func ChooseAccel(o Options) (a Accel, why string, err error) {
+	if o.Icount {
+		return TCG, "ICOUNT=1", nil
+	}
+	if o.Accel == string(TCG) {
+		return TCG, "ACCEL=tcg", nil
+	}
+	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
+	if err == nil {
+		f.Close()
+		return KVM, "", nil
+	}
+	if o.Accel == string(KVM) {
+		return "", "", fmt.Errorf("ACCEL=kvm: %w", err)
+	}
+	var perr *os.PathError
+	if errors.As(err, &perr) {
+		err = perr.Err
+	}
+	return TCG, "no KVM, /dev/kvm: " + err.Error(), nil
+}
+
+// machine is what QEMU is told about one boot.
+type machine struct {
+	opts    Options
+	accel   Accel
+	kernel  string
+	initrd  string
+	outDisk string
+	inDisk  string
+	append  []string
+}
+
+// channel is a stream between QEMU and this process, over an inherited socket.
+type channel struct {
+	name string // of the virtio-serial port; empty for the console
+	fd   int    // in QEMU
+}
+
+// args returns QEMU's arguments.
+func (m *machine) args(channels []channel) []string {
+	args := []string{
+		"-nodefaults", "-no-user-config", "-no-reboot", "-monitor", "none", "-display", "none",
+		"-machine", "pc", "-m", strconv.Itoa(m.opts.MemMB) + "M", "-smp", strconv.Itoa(m.opts.CPUs),
+		"-kernel", m.kernel, "-initrd", m.initrd, "-append", m.cmdline(),
+		"-device", "virtio-serial-pci",
+	}
+	args = append(args, m.accelArgs()...)
+	for i, c := range channels {
+		id := "ch" + strconv.Itoa(i)
+		args = append(args, "-chardev", fmt.Sprintf("socket,id=%s,fd=%d", id, c.fd))
+		if c.name == "" {
+			args = append(args, "-serial", "chardev:"+id)
+		} else {
+			args = append(args, "-device", fmt.Sprintf("virtserialport,chardev=%s,name=%s", id, c.name))
+		}
+	}
+	args = append(args, disk(proto.SerialOut, m.outDisk, "cache=unsafe", m.opts.OutOpts)...)
+	if m.inDisk != "" {
+		args = append(args, disk(proto.SerialIn, m.inDisk, "read-only=on")...)
+	}
+	if m.opts.GDB != "" {
+		args = append(args, "-S", "-gdb", "tcp:127.0.0.1:"+m.opts.GDB)
+	}
+	return append(args, m.opts.Extra...)
+}
+
+// accelArgs never gives a guest under TCG a CPU with cx16, on which 6.12 dies within seconds with QEMU 7.2, nor
+// with erms or fsrm: TCG runs rep movsb byte by byte, which swamps every measurement of a copy.
+func (m *machine) accelArgs() []string {
+	if m.accel == KVM {
+		return []string{"-accel", "kvm", "-cpu", "host"}
+	}
+	args := []string{"-cpu", "max,-cx16,-erms,-fsrm"}
+	if m.opts.Icount {
+		return append(args, "-accel", "tcg", "-icount", "shift=0,sleep=off")
+	}
+	return append(args, "-accel", "tcg,thread=multi")
+}
+
+// cmdline makes the kernel die of what it would only complain about, and say all of it on the console.
+func (m *machine) cmdline() string {
+	words := []string{
+		"console=ttyS0", "panic=-1", "oops=panic", "panic_on_warn=1", "softlockup_panic=1", "hung_task_panic=1",
+		"printk.devkmsg=on", "log_buf_len=4M", "net.ifnames=0",
+	}
+	if m.opts.GDB != "" {
+		words = append(words, "nokaslr")
+	}
+	return strings.Join(append(words, m.append...), " ")
+}
+
+// disk returns the arguments for a virtio disk with that serial number.
+func disk(serial, file string, opts ...string) []string {
+	drive := []string{"if=none", "id=" + serial, "format=raw", "file=" + strings.ReplaceAll(file, ",", ",,")}
+	for _, o := range opts {
+		if o != "" {
+			drive = append(drive, o)
+		}
+	}
+	return []string{
+		"-drive", strings.Join(drive, ","),
+		"-device", fmt.Sprintf("virtio-blk-pci,drive=%s,serial=%s", serial, serial),
+	}
+}

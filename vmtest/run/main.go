@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0
+
+// Vmtest-run boots kernels in QEMU and runs ksnif's tests, a script, a shell or the demonstration in them. The
+// Makefile calls it; `vmtest-run --help` lists what it can do.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes besides 0.
+const (
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130
+)
+
+// errFailed means that the reason was printed already.
+var errFailed = errors.New("failed")
+
+// usageError is a wrong use of the command.
+type usageError struct{ error }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	root := newRoot()
+	root.SetArgs(longFlags(os.Args[1:]))
+	err := root.ExecuteContext(ctx)
+	interrupted := ctx.Err() != nil
+	stop()
+	os.Exit(exitCode(err, interrupted))
+}
+
+func exitCode(err error, interrupted bool) int {
+	var usage usageError
+	switch {
+	case interrupted:
+		fmt.Fprintln(os.Stderr, "vmtest-run: interrupted")
+		return exitInterrupted
+	case err == nil:
+		return 0
+	case errors.As(err, &usage):
+		fmt.Fprintf(os.Stderr, "vmtest-run: %v\n", err)
+		return exitUsage
+	case !errors.Is(err, errFailed):
+		fmt.Fprintf(os.Stderr, "vmtest-run: %v\n", err)
+	}
+	return exitFailed
+}
+
+// longFlags lets -kernel stand for --kernel, as the go command has it.
+func longFlags(args []string) []string {
+	out := make([]string, len(args))
+	for i, a := range args {
+		if len(a) > 2 && a[0] == '-' && a[1] >= 'a' && a[1] <= 'z' {
+			a = "-" + a
+		}
+		out[i] = a
+	}
+	return out
+}
+
+const environment = `
+Environment:
+  MEM=1G         memory of the VM
+  CPUS=2         its processors
+  TIMEOUT=600    limit of one boot: seconds, or 90s, 20m
+  ACCEL=kvm|tcg  KVM is used if it is there and works
+  ICOUNT=1       the VM's clock counts instructions (tcg, one processor)
+  GDB=1          wait for gdb on port 1234 before the kernel starts; GDB=PORT for another
+  KSNIF_SLOW=N   tests divide counts by N and multiply their limits (1 with KVM, 4 without)
+  OUT_MB=4096    size of the disk at /out
+  OUT_OPTS=      more -drive options for it, as throttling.bps-write=34000000
+  QEMU_ARGS=     more arguments for QEMU`
+
+func newRoot() *cobra.Command {
+	f := &flags{}
+	root := &cobra.Command{
+		Use:           "vmtest-run",
+		Short:         "Run ksnif's tests, a script or a shell in a VM",
+		Long:          "Boots a kernel with the module in QEMU, and runs tests, a script or a shell in it.\n" + environment,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.CompletionOptions.DisableDefaultCmd = true
+	p := root.PersistentFlags()
+	p.StringVar(&f.config, "config", "list", "queue of the module: list or ring")
+	p.StringVar(&f.root, "root", ".", "the repository")
+	p.BoolVar(&f.noModule, "no-module", false, "boot without the module")
+	root.AddCommand(newAll(f), newTest(f), newSelftest(f), newScript(f), newShell(f), newDemo(f))
+	return root
+}
+
+// args checks the number of arguments of a command.
+func args(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, given []string) error {
+		if len(given) != n {
+			return usageError{fmt.Errorf("%s takes %d arguments, not %d", cmd.CommandPath(), n, len(given))}
+		}
+		return nil
+	}
+}
