@@ -22,12 +22,6 @@
 
 #include "ksnif.h"
 
-/*
- * Memory for a run's tables of interfaces. With the writer's batch it is less than the 1 MB
- * that a capture may take beyond queue_size.
- */
-#define RUN_IFACE_BYTES		(640 * 1024)
-
 static unsigned int capture_net_id __read_mostly;
 
 /* Captures that are not freed yet, and where rmmod waits for the last one. */
@@ -43,57 +37,6 @@ struct ksnif_capture *ksnif_capture_of(const struct net *net)
 	struct ksnif_capture **cap = net_generic(net, capture_net_id);
 
 	return *cap;
-}
-
-/* ---- a run's memory ------------------------------------------------------- */
-
-static void run_free(struct kref *ref)
-{
-	struct ksnif_run *run = container_of(ref, struct ksnif_run, ref);
-
-	ksnif_ifaces_free(run);
-	if (run->queue)
-		ksnif_queue_free(run->queue);
-	ksnif_writer_free(run);
-	ksnif_settings_free(&run->settings);
-	kfree(run);
-}
-
-static void run_put(struct ksnif_run *run)
-{
-	if (run)
-		kref_put(&run->ref, run_free);
-}
-
-static struct ksnif_run *run_alloc(struct ksnif_capture *cap)
-{
-	struct ksnif_run *run = kzalloc(sizeof(*run), GFP_KERNEL);
-
-	if (!run)
-		return NULL;
-	kref_init(&run->ref);
-	run->cap = cap;
-	spin_lock_init(&run->iface_lock);
-	INIT_LIST_HEAD(&run->ifaces);
-	init_waitqueue_head(&run->waiters);
-	run->ifaces_left = RUN_IFACE_BYTES / (sizeof(struct ksnif_iface) +
-			   num_possible_cpus() * sizeof(struct ksnif_hook_stats));
-	run->snaplen = cap->settings.snaplen;
-
-	if (ksnif_writer_init(run) || ksnif_settings_copy(&run->settings, &cap->settings))
-		goto err;
-	run->unknown = ksnif_iface_alloc("any", KSNIF_LINKTYPE_ETHERNET, GFP_KERNEL);
-	if (!run->unknown)
-		goto err;
-	list_add_tail(&run->unknown->list, &run->ifaces);
-	run->queue = ksnif_queue_alloc(run->settings.queue_size);
-	if (!run->queue)
-		goto err;
-	return run;
-
-err:
-	run_put(run);
-	return NULL;
 }
 
 /* ---- start ---------------------------------------------------------------- */
@@ -118,52 +61,9 @@ static int capture_may_start(struct ksnif_capture *cap, struct netlink_ext_ack *
 	return err;
 }
 
-/* The device captured by name must be there at start; its block leads the file. */
-static int run_find_device(struct ksnif_run *run, struct net *net,
-			   struct netlink_ext_ack *extack)
-{
-	struct net_device *dev;
-	int err = 0;
-
-	if (ksnif_settings_any_device(&run->settings))
-		return 0;
-	rtnl_lock();
-	dev = __dev_get_by_name(net, run->settings.device_name);
-	if (!dev) {
-		NL_SET_ERR_MSG(extack, "device_name: no such device");
-		err = -ENODEV;
-		goto out;
-	}
-	run->linktype = ksnif_device_linktype(dev);
-	run->named = ksnif_iface_add(run, dev, GFP_KERNEL);
-	if (!run->named)
-		err = -ENOMEM;
-out:
-	rtnl_unlock();
-	return err;
-}
-
-/* The file is opened and empty. */
-static int run_open(struct ksnif_run *run, struct netlink_ext_ack *extack)
-{
-	int err;
-
-	if (run->settings.io == KSNIF_IO_DISCARD)
-		return 0;
-	err = ksnif_file_open(&run->file, run->settings.logfile, extack);
-	if (err)
-		return err;
-	err = ksnif_file_cut(&run->file, 0);
-	if (err) {
-		NL_SET_ERR_MSG(extack, "logfile: cannot be truncated");
-		ksnif_file_abandon(&run->file);
-	}
-	return err;
-}
-
 /*
  * From here on the run is the capture's. Under RTNL, so that no device comes or goes between
- * the look and the notifier's first: if it went since run_find_device(), then it is gone now,
+ * the look and the notifier's first: if it went since ksnif_run_find_device(), then it is gone now,
  * and may come back.
  */
 static void capture_publish(struct ksnif_capture *cap, struct ksnif_run *run)
@@ -173,12 +73,11 @@ static void capture_publish(struct ksnif_capture *cap, struct ksnif_run *run)
 
 	rtnl_lock();
 	mutex_lock(&cap->lock);
-	if (ksnif_settings_any_device(&run->settings)) {
-		run->ifindex = KSNIF_ANY_DEVICE;
-	} else {
+	if (!ksnif_settings_any_device(&run->settings)) {
+		run->ifindex = KSNIF_NO_DEVICE;
 		dev = __dev_get_by_name(cap->net, run->settings.device_name);
-		run->ifindex = dev && ksnif_device_linktype(dev) == run->linktype ?
-			       dev->ifindex : KSNIF_NO_DEVICE;
+		if (dev)
+			ksnif_device_bind(run, dev);
 	}
 	old = cap->run;
 	cap->run = run;
@@ -191,7 +90,7 @@ static void capture_publish(struct ksnif_capture *cap, struct ksnif_run *run)
 	ksnif_netlink_event(cap, KSNIF_CMD_STARTED, NULL);
 	mutex_unlock(&cap->lock);
 	rtnl_unlock();
-	run_put(old);
+	ksnif_run_put(old);
 }
 
 static int capture_make_wq(struct ksnif_capture *cap)
@@ -219,16 +118,16 @@ static int capture_start(struct ksnif_capture *cap, struct netlink_ext_ack *exta
 	err = capture_make_wq(cap);
 	if (err)
 		return err;
-	run = run_alloc(cap);
+	run = ksnif_run_alloc(cap);
 	if (!run)
 		return -ENOMEM;
-	err = run_find_device(run, net, extack);
+	err = ksnif_run_find_device(run, net, extack);
 	if (err)
 		goto err_free;
 	err = ksnif_hook_register(net, run);	/* sees nothing until armed */
 	if (err)
 		goto err_free;
-	err = run_open(run, extack);
+	err = ksnif_run_open(run, extack);
 	if (err)
 		goto err_unhook;
 	capture_publish(cap, run);
@@ -238,7 +137,7 @@ err_unhook:
 	ksnif_hook_unregister(net, run);
 	synchronize_net();
 err_free:
-	run_put(run);
+	ksnif_run_put(run);
 	return err;
 }
 
@@ -348,7 +247,7 @@ static int capture_stop(struct ksnif_capture *cap, struct netlink_ext_ack *extac
 			run->reported = true;
 			mutex_unlock(&cap->lock);
 		}
-		run_put(run);
+		ksnif_run_put(run);
 	}
 	wait_text(err, extack);
 	return err;
@@ -472,7 +371,7 @@ int ksnif_capture_flush(struct ksnif_capture *cap, struct netlink_ext_ack *extac
 	}
 	err = run_wait(run, flush);
 	wait_text(err, extack);
-	run_put(run);
+	ksnif_run_put(run);
 	return err;
 }
 
@@ -531,7 +430,7 @@ static void capture_reap(struct work_struct *work)
 
 	if (cap->wq)
 		destroy_workqueue(cap->wq);
-	run_put(cap->run);
+	ksnif_run_put(cap->run);
 	ksnif_settings_free(&cap->settings);
 	kfree(cap);
 	if (atomic_dec_and_test(&captures))

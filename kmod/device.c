@@ -144,19 +144,29 @@ static void device_gone(struct ksnif_capture *cap, const struct net_device *dev)
 	}
 }
 
+/**
+ * ksnif_device_bind() - capture this device if it is the one that was named
+ * @run: a run that captures a device by name and has none now
+ * @dev: the device; under RTNL and cap->lock
+ *
+ * Return: true if it is. A pcap file has one link type, so there it must have that.
+ */
+bool ksnif_device_bind(struct ksnif_run *run, const struct net_device *dev)
+{
+	if (strcmp(dev->name, run->settings.device_name))
+		return false;
+	if (run->settings.format == KSNIF_FORMAT_PCAP &&
+	    ksnif_device_linktype(dev) != run->linktype)
+		return false;
+	WRITE_ONCE(run->ifindex, dev->ifindex);
+	return true;
+}
+
 /* A device was registered or renamed: if the captured one is gone, it may take its place. */
 static void device_seen(struct ksnif_capture *cap, const struct net_device *dev)
 {
-	struct ksnif_run *run = cap->run;
-
-	if (run->ifindex != KSNIF_NO_DEVICE || strcmp(dev->name, run->settings.device_name))
-		return;
-	/* a pcap file has one link type */
-	if (run->settings.format == KSNIF_FORMAT_PCAP &&
-	    ksnif_device_linktype(dev) != run->linktype)
-		return;
-	WRITE_ONCE(run->ifindex, dev->ifindex);
-	ksnif_netlink_event(cap, KSNIF_CMD_DEVICE_BACK, run->settings.device_name);
+	if (cap->run->ifindex == KSNIF_NO_DEVICE && ksnif_device_bind(cap->run, dev))
+		ksnif_netlink_event(cap, KSNIF_CMD_DEVICE_BACK, dev->name);
 }
 
 /* Under RTNL. */

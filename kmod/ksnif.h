@@ -7,6 +7,7 @@
  *   (softirq)                          (workqueue)
  *
  *   capture.c   state machine: start, stop, restart, flush, failure
+ *   run.c       what one run, from start to end, is made of
  *   device.c    which device is captured; the interfaces of a capture
  *   settings.c  settings: checks and texts
  *   stats.c     the counters, summed up
@@ -187,6 +188,7 @@ struct ksnif_iface {
 };
 
 u16 ksnif_device_linktype(const struct net_device *dev);
+bool ksnif_device_bind(struct ksnif_run *run, const struct net_device *dev);
 struct ksnif_iface *ksnif_iface_get(struct ksnif_run *run,
 				    const struct net_device *dev); /* RCU, BH disabled */
 struct ksnif_iface *ksnif_iface_add(struct ksnif_run *run, const struct net_device *dev,
@@ -308,7 +310,7 @@ int ksnif_writer_init(struct ksnif_run *run);			/* process, may sleep */
 void ksnif_writer_free(struct ksnif_run *run);
 void ksnif_writer_wake(struct ksnif_run *run, enum ksnif_wake wake); /* any but NMI */
 
-/* ---- capture.c ----------------------------------------------------------- */
+/* ---- run.c ---------------------------------------------------------------- */
 
 /**
  * struct ksnif_run - one run of a capture, from start to the next start
@@ -382,6 +384,14 @@ struct ksnif_run {
 	bool torn;
 	bool reported;
 };
+
+struct ksnif_run *ksnif_run_alloc(struct ksnif_capture *cap);
+void ksnif_run_put(struct ksnif_run *run);
+int ksnif_run_find_device(struct ksnif_run *run, struct net *net,
+			  struct netlink_ext_ack *extack);
+int ksnif_run_open(struct ksnif_run *run, struct netlink_ext_ack *extack);
+
+/* ---- capture.c ----------------------------------------------------------- */
 
 /**
  * struct ksnif_capture - a named capture in a network namespace
