@@ -105,17 +105,14 @@ type apt struct {
 	updated bool // the lists were fetched in this run
 }
 
-// apt returns the private apt, set up but without lists.
-func (c *Cache) apt() (*apt, error) { return c.aptFor("apt", "amd64") }
-
-// aptFor returns a private apt for an architecture, with its state in folder.
-func (c *Cache) aptFor(folder, arch string) (*apt, error) {
+// apt returns the private apt for an architecture, set up but without lists.
+func (c *Cache) apt(arch string) (*apt, error) {
 	for _, tool := range []string{"apt-get", "dpkg-deb", "tar"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return nil, fmt.Errorf("%s is needed to fetch Debian packages: install it (packages apt and dpkg), or use KERNEL=/path/bzImage KDIR=...: %w", tool, err)
 		}
 	}
-	a := &apt{dir: c.path(folder), arch: arch}
+	a := &apt{dir: c.path("apt", arch), arch: arch}
 	for _, k := range []string{"debian-archive-keyring.gpg", "debian-archive-keyring.pgp"} {
 		if name := filepath.Join("/usr/share/keyrings", k); exists(name) {
 			a.keyring = name

@@ -10,10 +10,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"time"
 
-	"github.com/u-root/gobusybox/src/pkg/golang"
+	"github.com/u-root/mkuimage/cpio"
 	"github.com/u-root/mkuimage/uimage"
 	"github.com/u-root/uio/llog"
 )
@@ -42,7 +44,7 @@ func (c *Cache) Initramfs(ctx context.Context, k *Kernel) (string, error) {
 	}
 	defer os.RemoveAll(tmp)
 	init := filepath.Join(tmp, "init")
-	if err := c.step(ctx, "compiling the guest's init", func() error { return buildInit(init) }); err != nil {
+	if err := c.step(ctx, "compiling the guest's init", func() error { return buildInit(ctx, init) }); err != nil {
 		return "", err
 	}
 	sum, err := hashFile(init)
@@ -51,6 +53,9 @@ func (c *Cache) Initramfs(ctx context.Context, k *Kernel) (string, error) {
 	}
 	target := c.path("initramfs", k.Release+"-"+hashOf(archiveVersion, modulesVersion, userland, k.ModDir, sum)+".cpio")
 	if exists(target) {
+		now := time.Now()
+		// What is in use must not be the first to go when prune looks.
+		_ = os.Chtimes(target, now, now)
 		return target, nil
 	}
 	unlock, err := c.lock(ctx)
@@ -68,13 +73,14 @@ func (c *Cache) Initramfs(ctx context.Context, k *Kernel) (string, error) {
 	return target, prune(c.path("initramfs", k.Release+"-*.cpio"), keepArchives)
 }
 
-// buildInit compiles the guest's init as a static program.
-func buildInit(file string) error {
-	env := golang.Default(golang.DisableCGO(), golang.WithGOOS("linux"), golang.WithGOARCH("amd64"))
+// buildInit compiles the guest's init as a static program. (mkuimage could, but
+// it passes -a, and so would compile the standard library in every run.)
+func buildInit(ctx context.Context, file string) error {
 	// The version control stamp would make a new archive of every commit.
-	opts := &golang.BuildOpts{ExtraArgs: []string{"-buildvcs=false"}}
-	if err := env.Build(file, []string{initPackage}, opts); err != nil {
-		return fmt.Errorf("compile the guest's init, %s: %w", initPackage, err)
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", file, initPackage)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("compile the guest's init, %s: %w\n%s", initPackage, err, tail(string(out), 20))
 	}
 	return nil
 }
@@ -91,6 +97,17 @@ func (c *Cache) writeInitramfs(k *Kernel, userland, init, target string) error {
 	if err != nil {
 		return err
 	}
+	base, err := cpio.ArchiveFromRecords([]cpio.Record{
+		// What a plain user cannot make in a folder. The kernel opens the
+		// console for init before that could mount anything.
+		cpio.CharDev("dev/console", 0o600, 5, 1),
+		cpio.CharDev("dev/null", 0o666, 1, 3),
+		cpio.Directory("tmp", 0o1777),
+		cpio.Directory("var/tmp", 0o1777),
+	})
+	if err != nil {
+		return err
+	}
 	files := []string{init + ":init"}
 	for _, e := range entries {
 		files = append(files, filepath.Join(userland, e.Name())+":"+e.Name())
@@ -101,7 +118,7 @@ func (c *Cache) writeInitramfs(k *Kernel, userland, init, target string) error {
 	out := filepath.Join(tmp, "initramfs.cpio")
 	err = uimage.Create(llog.Default(),
 		uimage.WithTempDir(tmp),
-		uimage.WithBaseArchive(uimage.DefaultRamfs()),
+		uimage.WithBaseArchive(base),
 		// ldd would look at the host's libraries, and at the host's version of them.
 		uimage.WithSkipLDD(),
 		uimage.WithFiles(files...),
@@ -115,7 +132,7 @@ func (c *Cache) writeInitramfs(k *Kernel, userland, init, target string) error {
 	return os.Rename(out, target)
 }
 
-// prune removes all but the newest files that match the pattern.
+// prune removes all but the newest entries that match the pattern.
 func prune(pattern string, keep int) error {
 	names, err := filepath.Glob(pattern)
 	if err != nil {
@@ -131,7 +148,7 @@ func prune(pattern string, keep int) error {
 	slices.SortFunc(names, func(a, b string) int { return int(max(-1, min(1, age(b)-age(a)))) })
 	var errs []error
 	for _, name := range names[min(keep, len(names)):] {
-		errs = append(errs, os.Remove(name))
+		errs = append(errs, os.RemoveAll(name))
 	}
 	return errors.Join(errs...)
 }

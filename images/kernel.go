@@ -93,27 +93,13 @@ func (c *Cache) fetchKernel(ctx context.Context, name string) (string, error) {
 		return "", err
 	}
 	defer unlock()
-	v, err := c.resolved()
+	a, err := c.apt("amd64")
 	if err != nil {
 		return "", err
 	}
-	a, err := c.apt()
+	kv, err := c.resolveOnce(ctx, a, name)
 	if err != nil {
 		return "", err
-	}
-	kv, ok := v.Kernels[name]
-	if !ok {
-		err := c.step(ctx, "asking the mirror for kernel "+name, func() (err error) {
-			kv, err = a.resolveKernel(ctx, name)
-			return err
-		})
-		if err != nil {
-			return "", err
-		}
-		v.Kernels[name] = kv
-		if err := c.saveResolved(v); err != nil {
-			return "", err
-		}
 	}
 	if _, err := c.cachedKernel(name, kv.Release); err == nil {
 		return kv.Release, nil
@@ -167,7 +153,10 @@ func trimKernel(ctx context.Context, dir, release string) error {
 			return err
 		}
 	}
-	return os.Rename(filepath.Join(dir, "selected", "lib"), filepath.Join(dir, "lib"))
+	if err := os.Rename(filepath.Join(dir, "selected", "lib"), filepath.Join(dir, "lib")); err != nil {
+		return err
+	}
+	return os.Remove(filepath.Join(dir, "selected"))
 }
 
 // fixHeaders makes Debian's build tree work where it lies: its top makefile
@@ -181,6 +170,11 @@ func fixHeaders(dir, release string) error {
 	fixed := strings.ReplaceAll(string(text), "include /usr/src/", "include $(dir $(realpath $(lastword $(MAKEFILE_LIST))))../")
 	if fixed == string(text) {
 		return fmt.Errorf("headers of %s: their Makefile no longer includes one below /usr/src:\n%s", release, text)
+	}
+	// With this file at hand every build of a module would need pahole, for
+	// type information that nobody reads here.
+	if err := os.Remove(filepath.Join(filepath.Dir(makefile), "vmlinux")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return os.WriteFile(makefile, []byte(fixed), 0o644)
 }
@@ -238,7 +232,6 @@ type kernelVersion struct {
 type versions struct {
 	Kernels  map[string]kernelVersion `json:"kernels"`
 	Userland []pkg                    `json:"userland,omitempty"`
-	Sources  map[string]pkg           `json:"sources"`
 }
 
 // resolved reads the record; a cache without one has resolved nothing.
@@ -256,9 +249,6 @@ func (c *Cache) resolved() (*versions, error) {
 	if v.Kernels == nil {
 		v.Kernels = map[string]kernelVersion{}
 	}
-	if v.Sources == nil {
-		v.Sources = map[string]pkg{}
-	}
 	return v, nil
 }
 
@@ -272,13 +262,17 @@ func (c *Cache) saveResolved(v *versions) error {
 }
 
 // resolveKernel asks the lists for the packages of a kernel now.
-func (a *apt) resolveKernel(ctx context.Context, name string) (kernelVersion, error) {
+func (c *Cache) resolveKernel(ctx context.Context, a *apt, name string) (kv kernelVersion, err error) {
 	suite, _ := kernelSuite(name)
-	pkgs, err := a.closure(ctx, suite, "linux-headers-cloud-amd64")
-	if err != nil {
-		return kernelVersion{}, err
-	}
-	return kernelPackages(pkgs)
+	err = c.step(ctx, "asking the mirror for kernel "+name, func() error {
+		pkgs, err := a.closure(ctx, suite, "linux-headers-cloud-amd64")
+		if err != nil {
+			return err
+		}
+		kv, err = kernelPackages(pkgs)
+		return err
+	})
+	return kv, err
 }
 
 // kernelPackages picks a kernel's own packages out of what its headers

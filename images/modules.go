@@ -31,7 +31,7 @@ var moduleDirs = []string{ //nolint:gochecknoglobals // a constant in all but na
 	"net/mpls", "net/netfilter", "net/netlink", "net/packet", "net/psample", "net/sched", "net/sctp",
 	"net/tls", "net/unix", "net/xdp", "net/xfrm",
 	"drivers/net/bareudp", "drivers/net/bonding", "drivers/net/dummy", "drivers/net/geneve", "drivers/net/ifb",
-	"drivers/net/ipvlan", "drivers/net/macvlan", "drivers/net/macvtap", "drivers/net/net_failover",
+	"drivers/net/ipvlan", "drivers/net/macsec", "drivers/net/macvlan", "drivers/net/macvtap", "drivers/net/net_failover",
 	"drivers/net/netconsole", "drivers/net/netdevsim", "drivers/net/nlmon", "drivers/net/tap", "drivers/net/team",
 	"drivers/net/tun", "drivers/net/veth", "drivers/net/virtio_net", "drivers/net/vrf", "drivers/net/vxlan",
 	"drivers/net/wireguard",

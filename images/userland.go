@@ -20,7 +20,7 @@ const userlandVersion = "userland 1"
 // userlandPackages are the packages that the guest's programs come from.
 func userlandPackages() []string {
 	return []string{
-		"bash", "busybox-static", "dmsetup", "e2fsprogs", "ethtool", "iproute2", "iputils-ping", "kmod", "libc-bin", "mount",
+		"bash", "busybox-static", "dash", "dmsetup", "e2fsprogs", "ethtool", "iproute2", "iputils-ping", "kmod", "libc-bin", "mount",
 		"nftables", "procps", "tcpdump", "util-linux", "wireshark-common", "xfsprogs", "netbase",
 	}
 }
@@ -40,16 +40,19 @@ func unneededPackages() []string {
 // names. They go to /bin or /sbin, as in their package.
 func programs() []string {
 	return []string{
-		"bash", "blkid", "blockdev", "bridge", "busybox", "capsh", "dmesg", "dmsetup", "dumpcap", "ethtool",
+		"bash", "blkid", "blockdev", "bridge", "busybox", "capsh", "dash", "dmesg", "dmsetup", "dumpcap", "ethtool",
 		"fallocate", "fsfreeze", "findmnt", "flock", "getent", "ip", "kmod", "losetup", "lsns", "mkfs.xfs", "mke2fs",
 		"mount", "nft", "nsenter", "nstat", "ping", "prlimit", "rtmon", "setpriv", "ss", "sysctl", "taskset", "tc",
 		"tcpdump", "tune2fs", "umount", "unshare", "e2fsck", "debugfs", "xfs_io",
 	}
 }
 
-// optionalPrograms may be missing in the packages above.
+// programLinks are the other names of these programs, and what they lead to.
+//
+// The shell is not busybox's: that runs its own applets in the place of the
+// programs, and so would ignore the real ip, tc and ping.
 func programLinks() map[string]string {
-	links := map[string]string{"bin/sh": "busybox", "bin/ping4": "ping", "bin/ping6": "ping", "bin/lsmod": "kmod"}
+	links := map[string]string{"bin/sh": "dash", "bin/ping4": "ping", "bin/ping6": "ping", "bin/lsmod": "kmod"}
 	for _, name := range []string{"depmod", "insmod", "modinfo", "modprobe", "rmmod"} {
 		links["sbin/"+name] = "../bin/kmod"
 	}
@@ -99,17 +102,12 @@ func (c *Cache) fetchUserland(ctx context.Context) ([]pkg, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := c.apt()
+	a, err := c.apt("amd64")
 	if err != nil {
 		return nil, err
 	}
 	if !hasAll(v.Userland, userlandPackages()) {
-		err := c.step(ctx, "asking the mirror for the guest's programs", func() error {
-			all, err := a.closure(ctx, suiteStable, userlandPackages()...)
-			v.Userland = neededPackages(all)
-			return err
-		})
-		if err != nil {
+		if v.Userland, err = c.resolveUserland(ctx, a); err != nil {
 			return nil, err
 		}
 		if err := c.saveResolved(v); err != nil {
@@ -120,7 +118,17 @@ func (c *Cache) fetchUserland(ctx context.Context) ([]pkg, error) {
 	if exists(target) {
 		return v.Userland, nil
 	}
-	return v.Userland, c.replaceDir(target, func(dir string) error { return c.buildUserland(ctx, a, v.Userland, dir) })
+	err = c.replaceDir(target, func(dir string) error { return c.buildUserland(ctx, a, v.Userland, dir) })
+	return v.Userland, errors.Join(err, prune(c.path("userland", "*"), keepArchives))
+}
+
+// resolveUserland asks the lists for the guest's packages now.
+func (c *Cache) resolveUserland(ctx context.Context, a *apt) (pkgs []pkg, err error) {
+	err = c.step(ctx, "asking the mirror for the guest's programs", func() error {
+		pkgs, err = a.closure(ctx, suiteStable, userlandPackages()...)
+		return err
+	})
+	return neededPackages(pkgs), err
 }
 
 // hasAll says whether pkgs has a package of each name.
@@ -178,8 +186,8 @@ func (c *Cache) buildUserland(ctx context.Context, a *apt, pkgs []pkg, dir strin
 func installUserland(ctx context.Context, root, dir string) error {
 	g := &guestRoot{packages: root, dir: dir, libs: map[string]bool{}}
 	for _, d := range []string{
-		"bin", "sbin", "lib/x86_64-linux-gnu", "lib64", "etc", "usr", "dev", "proc", "sys", "run", "root", "home/user",
-		"mnt", "out", "in", "var/log", "var/empty", "var/tmp", "tmp", "ksnif",
+		"bin", "sbin", "lib/x86_64-linux-gnu", "lib64", "etc/modprobe.d", "usr", "dev", "proc", "sys", "run", "root", "home/user",
+		"mnt", "out", "in", "var/log", "var/empty", "ksnif",
 	} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			return err
@@ -204,7 +212,7 @@ func installUserland(ctx context.Context, root, dir string) error {
 			return err
 		}
 	}
-	for _, name := range []string{"etc/protocols", "etc/services", "etc/rpc", "etc/ethertypes"} {
+	for _, name := range []string{"etc/protocols", "etc/services", "etc/rpc", "etc/ethertypes", "etc/mke2fs.conf"} {
 		if err := copyFile(filepath.Join(root, name), filepath.Join(dir, name), 0o644); err != nil {
 			return err
 		}
@@ -228,8 +236,9 @@ func etcFiles() map[string]string {
 		"etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\nprotocols: files\nservices: files\n",
 		"etc/hosts":         "127.0.0.1 localhost\n::1 localhost\n",
 		"etc/hostname":      "ksnif\n",
-		"etc/mke2fs.conf":   "[defaults]\n\tbase_features = sparse_super,large_file,filetype,resize_inode,dir_index,ext_attr\n[fs_types]\n\text4 = {\n\t\tfeatures = has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,extra_isize\n\t}\n",
-		"etc/profile":       "export PATH=/usr/sbin:/usr/bin:/sbin:/bin\n",
+		// Where no udev does it, the disks of scsi_debug need their driver.
+		"etc/modprobe.d/ksnif.conf": "softdep scsi_debug post: sd_mod\n",
+		"etc/profile":               "export PATH=/usr/sbin:/usr/bin:/sbin:/bin\n",
 	}
 }
 

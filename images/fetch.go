@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0
+
+package images
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// Fetch downloads and makes all that the cache can hold, so that everything
+// works without a network afterwards. With update it takes the newest versions,
+// otherwise those that were resolved before.
+func (c *Cache) Fetch(ctx context.Context, update bool) error {
+	if update {
+		if err := c.update(ctx); err != nil {
+			return fmt.Errorf("update: %w", err)
+		}
+	}
+	for _, name := range KernelNames() {
+		k, err := c.Kernel(ctx, name)
+		if err != nil {
+			return err
+		}
+		if _, err := c.Initramfs(ctx, k); err != nil {
+			return err
+		}
+		if _, err := c.Source(ctx, name); err != nil {
+			return err
+		}
+	}
+	if _, err := c.Headers32(ctx); err != nil {
+		return err
+	}
+	return c.removeStale(ctx)
+}
+
+// update resolves everything anew. Nothing changes unless all of it succeeds.
+func (c *Cache) update(ctx context.Context) error {
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	a, err := c.apt("amd64")
+	if err != nil {
+		return err
+	}
+	if err := c.step(ctx, "fetching package lists", func() error { return a.update(ctx) }); err != nil {
+		return err
+	}
+	fresh := &versions{Kernels: map[string]kernelVersion{}}
+	for _, name := range KernelNames() {
+		if fresh.Kernels[name], err = c.resolveKernel(ctx, a, name); err != nil {
+			return err
+		}
+	}
+	if fresh.Userland, err = c.resolveUserland(ctx, a); err != nil {
+		return err
+	}
+	return c.saveResolved(fresh)
+}
+
+// removeStale deletes kernels that no name stands for any more, and what
+// belongs to them.
+func (c *Cache) removeStale(ctx context.Context) error {
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	v, err := c.resolved()
+	if err != nil {
+		return err
+	}
+	var current []string
+	for _, kv := range v.Kernels {
+		current = append(current, kv.Release)
+	}
+	var errs []error
+	for _, kind := range []string{"kernels", "source"} {
+		dirs, err := filepath.Glob(c.path(kind, "*"))
+		errs = append(errs, err)
+		for _, dir := range dirs {
+			if !slices.Contains(current, filepath.Base(dir)) {
+				errs = append(errs, os.RemoveAll(dir))
+			}
+		}
+	}
+	errs = append(errs, prune(c.path("headers", "*"), 1), prune(c.path("initramfs", "*.cpio"), keepArchives*len(current)))
+	return errors.Join(errs...)
+}
