@@ -75,16 +75,21 @@ func TestAnswerIsThereWhenContextEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	f := newFake(func(req netlink.Message) []netlink.Message { cancel(); return acknowledge(req) })
 	c := f.client(t)
+	f.slow = grace / 10
 	within(t, func() { assert.NoError(t, c.Stop(ctx)) })
-	within(t, func() { assert.NoError(t, c.Stop(t.Context())) })
+	time.Sleep(2 * grace)
+	within(t, func() { assert.NoError(t, c.Stop(t.Context()), "the next must not meet the old deadline") })
 }
 
 func TestWaitingForTheTurnEndsWithContext(t *testing.T) {
-	f := newFake(func(netlink.Message) []netlink.Message { return nil })
+	sent := make(chan struct{})
+	f := newFake(func(netlink.Message) []netlink.Message { close(sent); return nil })
 	c := f.client(t)
 	first, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	done := make(chan struct{})
 	go func() { defer close(done); _, _ = c.Get(first) }()
+	<-sent
 	within(t, func() {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()

@@ -31,6 +31,7 @@ type fakeSocket struct {
 	family uint16
 	absent bool // the family is
 	join   error
+	slow   time.Duration // of every receive
 
 	mu       sync.Mutex
 	cond     *sync.Cond
@@ -89,6 +90,7 @@ func (f *fakeSocket) Receive() ([]netlink.Message, error)  { panic("not used") }
 
 func (f *fakeSocket) ReceiveIter() iter.Seq2[netlink.Message, error] {
 	return func(yield func(netlink.Message, error) bool) {
+		time.Sleep(f.slow)
 		messages, err := f.next()
 		if err != nil {
 			yield(netlink.Message{}, err)
@@ -108,7 +110,7 @@ func (f *fakeSocket) next() ([]netlink.Message, error) {
 	for {
 		switch {
 		case f.closed:
-			return nil, os.ErrClosed
+			return nil, unix.EBADF // an error that says nothing
 		case !f.deadline.IsZero() && !time.Now().Before(f.deadline):
 			return nil, os.ErrDeadlineExceeded
 		case len(f.queue) > 0:
