@@ -79,7 +79,7 @@ demo: vm-ready ## from nothing to a capture in a VM: out/demo.pcapng
 	@out/bin/vmtest-run demo -kernel $(VM_KERNEL) -config $(CONFIG)
 
 vmtest: modules vm-tools out/bin/tests ## all tests, on the host and in VMs
-	@.ci/vmtest '$(KERNELS)' '$(CONFIG)' '$(RUN)'
+	@out/bin/vmtest-run all -kernels '$(KERNELS)' -config $(CONFIG) $(if $(RUN),-run '$(RUN)')
 
 vm-run: script-given vm-ready ## run SCRIPT=file in a VM; its /out comes to out/vm-run/
 	@out/bin/vmtest-run script -kernel $(VM_KERNEL) -config $(CONFIG) \
