@@ -26,15 +26,11 @@ MAKEFLAGS   += --no-builtin-rules --no-print-directory
 ## PREFIX: install: where tool, manual and completions go (/usr/local)
 ## DESTDIR: install: root of the system to install to
 ## INSTALL_MOD_PATH: install: root of lib/modules
+# What is set on the command line or in the environment reaches the programs
+# below by itself; these defaults do not, and are not meant to.
 KDIR   ?= /lib/modules/$(shell uname -r)/build
 CONFIG ?= $(if $(shell grep -s '^CONFIG_KSNIF_RING_BUFFER=y' .config),ring,list)
 PREFIX ?= /usr/local
-
-# What the user set goes to the programs below; a default of ours must not look
-# as if it were the user's wish.
-passed := KERNEL MEM CPUS TIMEOUT ACCEL ICOUNT GDB SEED MIRROR \
-	$(if $(filter-out file,$(origin KDIR)),KDIR)
-$(foreach v,$(passed),$(if $($(v)),$(eval export $(v))))
 
 # A root shell without a login may lack these.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin:/usr/local/go/bin
