@@ -26,6 +26,7 @@ type fake struct {
 
 	onControl func(ctx context.Context) error // stands in for stop, restart and flush
 	onStats   func(call int)
+	onIdle    func() // when no event is left to read
 
 	set        genl.Settings
 	calls      []string
@@ -107,21 +108,25 @@ func (f *fake) Events(ctx context.Context) (EventReader, error) {
 	if f.err != nil {
 		return nil, f.err
 	}
-	return fakeReader{ctx, f.events}, nil
+	return fakeReader{ctx, f}, nil
 }
 
 type fakeReader struct {
-	ctx    context.Context
-	events chan genl.Event
+	ctx context.Context
+	*fake
 }
 
 func (r fakeReader) Next() (*genl.Event, error) {
 	select {
 	case e := <-r.events:
 		return &e, nil
-	case <-r.ctx.Done():
-		return nil, r.ctx.Err()
+	default:
 	}
+	if r.onIdle != nil {
+		r.onIdle()
+	}
+	<-r.ctx.Done()
+	return nil, r.ctx.Err()
 }
 
 func (r fakeReader) Close() error { return nil }

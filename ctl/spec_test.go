@@ -121,7 +121,7 @@ func jsonRuns() map[string][][]string {
 	return runs
 }
 
-// jsonOutput runs a command for a quarter of a second at most.
+// jsonOutput runs a command, a watch for two frames, events for one of each.
 func jsonOutput(t *testing.T, args []string) []string {
 	t.Helper()
 	f := newFake(t)
@@ -136,8 +136,13 @@ func jsonOutput(t *testing.T, args []string) []string {
 		e.Time, e.Capture = time.Now(), f.capture
 		f.events <- e
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 250*time.Millisecond)
-	defer cancel()
+	ctx, cancel := context.WithCancel(soon(t))
+	f.onIdle = cancel
+	f.onStats = func(call int) {
+		if call == 3 {
+			cancel()
+		}
+	}
 	got := runContext(t, ctx, f, args...)
 	require.Equal(t, exitOK, got.code, got.stderr)
 	lines := strings.Split(strings.TrimSuffix(got.stdout, "\n"), "\n")

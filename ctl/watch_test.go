@@ -150,7 +150,7 @@ func TestEvents(t *testing.T) {
 			f := newFake(t)
 			send(f)
 			ctx, cancel := context.WithCancel(soon(t))
-			time.AfterFunc(500*time.Millisecond, cancel)
+			f.onIdle = cancel
 			got := runContext(t, ctx, f, args...)
 			assert.Equal(t, exitOK, got.code, "ended by ^C")
 			assert.Empty(t, got.stderr)
@@ -164,9 +164,15 @@ func TestProgress(t *testing.T) {
 	for _, command := range []string{"stop", "restart", "flush"} {
 		t.Run(command, func(t *testing.T) {
 			f := newFake(t)
-			f.onControl = func(context.Context) error { time.Sleep(300 * time.Millisecond); return nil }
+			shown := make(chan bool)
+			f.onStats = func(call int) {
+				if call == 3 {
+					close(shown)
+				}
+			}
+			f.onControl = func(context.Context) error { <-shown; return nil }
 			screen := onTerminal(t, func(tty *os.File) {
-				a := &app{Env: fakeEnv(t, f, command), progressAfter: 50 * time.Millisecond, progressEvery: 50 * time.Millisecond}
+				a := &app{Env: fakeEnv(t, f, command), progressAfter: time.Millisecond, progressEvery: time.Millisecond}
 				a.Stdout, a.Stderr = io.Discard, tty
 				assert.Equal(t, exitOK, a.run(soon(t)))
 			})
