@@ -179,10 +179,7 @@ static void capture_release(struct kref *ref)
 	queue_work(reaper, &container_of(ref, struct ksnif_capture, ref)->reap);
 }
 
-/**
- * ksnif_capture_ended() - for the writer: the file is closed, the run over
- * @run: the run; may be freed on return
- */
+/* For the writer: the file is closed, the run over. The run may be freed on return. */
 void ksnif_capture_ended(struct ksnif_run *run)
 {
 	struct ksnif_capture *cap = run->cap;
@@ -255,14 +252,7 @@ static int capture_stop(struct ksnif_capture *cap, struct netlink_ext_ack *extac
 
 /* ---- the commands ----------------------------------------------------------- */
 
-/**
- * ksnif_capture_set() - change settings, all or none
- * @cap: the capture
- * @change: what to change; still to be freed by the caller
- * @extack: for the text of a refusal
- *
- * Return: 0, -EBUSY if the state does not allow it, -EINTR.
- */
+/* Change settings, all or none. 0, -EBUSY if the state does not allow it, -EINTR. */
 int ksnif_capture_set(struct ksnif_capture *cap, struct ksnif_change *change,
 		      struct netlink_ext_ack *extack)
 {
@@ -283,12 +273,9 @@ int ksnif_capture_set(struct ksnif_capture *cap, struct ksnif_change *change,
 	return err;
 }
 
-/**
- * ksnif_capture_start() - start a capture
- * @cap: the capture; the caller holds its namespace and is whoever the file is opened for
- * @extack: for the text of a refusal
- *
- * Return: 0 or a negative errno: then nothing has changed.
+/*
+ * The caller holds the namespace, and it is for him that the file is opened. On an error
+ * nothing has changed.
  */
 int ksnif_capture_start(struct ksnif_capture *cap, struct netlink_ext_ack *extack)
 {
@@ -301,26 +288,18 @@ int ksnif_capture_start(struct ksnif_capture *cap, struct netlink_ext_ack *extac
 	return err;
 }
 
-/**
- * ksnif_capture_stop() - stop a capture and wait until its file is synced and closed
- * @cap: the capture
- * @extack: for a text
- *
- * Return: 0; the run's first write or fsync error, once; -EINPROGRESS if it takes longer;
- * -EINTR. The capture stops all the same.
+/*
+ * Stop, and wait until the file is synced and closed: 0; the run's first write or fsync
+ * error, once; -EINPROGRESS if it takes longer; -EINTR. It stops all the same.
  */
 int ksnif_capture_stop(struct ksnif_capture *cap, struct netlink_ext_ack *extack)
 {
 	return capture_stop(cap, extack);
 }
 
-/**
- * ksnif_capture_restart() - stop and start with nothing in between
- * @cap: as for ksnif_capture_start()
- * @extack: for a text
- *
- * Return: as stop and start. An error of the stop leaves the capture failed; asked again,
- * restart starts.
+/*
+ * Stop and start with no other command in between; errors as theirs. An error of the stop
+ * leaves the capture failed; asked again, restart starts.
  */
 int ksnif_capture_restart(struct ksnif_capture *cap, struct netlink_ext_ack *extack)
 {
@@ -340,13 +319,9 @@ int ksnif_capture_restart(struct ksnif_capture *cap, struct netlink_ext_ack *ext
 	return err;
 }
 
-/**
- * ksnif_capture_flush() - wait until every packet captured so far is on disk
- * @cap: the capture
- * @extack: for a text
- *
- * Return: 0; -ENOTCONN if no capture runs; the write or fsync error; -EINPROGRESS if it
- * takes longer; -EINTR.
+/*
+ * Wait until every packet captured so far is on disk: 0; -ENOTCONN if no capture runs; the
+ * write or fsync error; -EINPROGRESS if it takes longer; -EINTR.
  */
 int ksnif_capture_flush(struct ksnif_capture *cap, struct netlink_ext_ack *extack)
 {
@@ -375,13 +350,7 @@ int ksnif_capture_flush(struct ksnif_capture *cap, struct netlink_ext_ack *extac
 	return err;
 }
 
-/**
- * ksnif_capture_status() - settings and state at one moment
- * @cap: the capture
- * @st: filled; ksnif_settings_free() its settings
- *
- * Return: 0 or -ENOMEM.
- */
+/* Settings and state at one moment; ksnif_settings_free() @st's settings. 0 or -ENOMEM. */
 int ksnif_capture_status(struct ksnif_capture *cap, struct ksnif_status *st)
 {
 	struct ksnif_run *run;
@@ -399,13 +368,9 @@ int ksnif_capture_status(struct ksnif_capture *cap, struct ksnif_status *st)
 	return err;
 }
 
-/**
- * ksnif_capture_stats() - the books since the last start
- * @cap: the capture
- * @sum: filled
- * @cpu: -1 for all, or a possible CPU: then the hook's counters only
- *
- * Return: number of the run they belong to.
+/*
+ * The books since the last start; those of one CPU, which are the hook's alone, if @cpu is
+ * not -1. Returns the number of the run that they belong to.
  */
 unsigned int ksnif_capture_stats(struct ksnif_capture *cap, struct ksnif_stats *sum, int cpu)
 {

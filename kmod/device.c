@@ -21,14 +21,7 @@ u16 ksnif_device_linktype(const struct net_device *dev)
 	}
 }
 
-/**
- * ksnif_iface_alloc() - make an interface that is in no run yet
- * @name: name of its block
- * @linktype: KSNIF_LINKTYPE_*
- * @gfp: GFP_KERNEL, or GFP_NOWAIT from the hook
- *
- * Return: the interface or NULL.
- */
+/* An interface that is in no run yet; NULL without memory. */
 struct ksnif_iface *ksnif_iface_alloc(const char *name, u16 linktype, gfp_t gfp)
 {
 	struct ksnif_iface *iface = kzalloc(sizeof(*iface), gfp);
@@ -59,13 +52,9 @@ static struct ksnif_iface *iface_find(struct ksnif_run *run, int ifindex)
 	return NULL;
 }
 
-/**
- * ksnif_iface_add() - make a device an interface of a run
- * @run: the run
- * @dev: a device that is there: under RTNL, or seen by the hook under RCU
- * @gfp: GFP_KERNEL, or GFP_NOWAIT from the hook
- *
- * Return: the interface, which another CPU may have added first; NULL without memory.
+/*
+ * Make a device an interface of a run. The device is there: under RTNL, or seen by the hook
+ * under RCU. Another CPU may have added it first. NULL without memory.
  */
 struct ksnif_iface *ksnif_iface_add(struct ksnif_run *run, const struct net_device *dev,
 				    gfp_t gfp)
@@ -94,13 +83,9 @@ struct ksnif_iface *ksnif_iface_add(struct ksnif_run *run, const struct net_devi
 	return other;
 }
 
-/**
- * ksnif_iface_get() - interface of the device a packet came in on
- * @run: the run
- * @dev: the device
- *
- * Context: hook: RCU, BH disabled.
- * Return: the interface; run->unknown if it is new and there is no memory to describe it.
+/*
+ * Interface of the device a packet came in on; run->unknown if it is new and there is no
+ * memory to describe it. Hook: under RCU, BH disabled.
  */
 struct ksnif_iface *ksnif_iface_get(struct ksnif_run *run, const struct net_device *dev)
 {
@@ -144,12 +129,9 @@ static void device_gone(struct ksnif_capture *cap, const struct net_device *dev)
 	}
 }
 
-/**
- * ksnif_device_bind() - capture this device if it is the one that was named
- * @run: a run that captures a device by name and has none now
- * @dev: the device; under RTNL and cap->lock
- *
- * Return: true if it is. A pcap file has one link type, so there it must have that.
+/*
+ * Capture this device if it is the one that was named; under RTNL and cap->lock. A pcap file
+ * has one link type, so there the device must have that.
  */
 bool ksnif_device_bind(struct ksnif_run *run, const struct net_device *dev)
 {

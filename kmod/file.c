@@ -155,10 +155,7 @@ out:
 	return err;
 }
 
-/**
- * ksnif_file_abandon() - close a file that no writer has seen
- * @f: from ksnif_file_open()
- */
+/* Close a file that no writer has seen. */
 void ksnif_file_abandon(struct ksnif_file *f)
 {
 	file_disclaim(f);
@@ -196,16 +193,9 @@ static ssize_t file_write_once(struct ksnif_file *f, const u8 *buf, size_t len)
 	return ret;
 }
 
-/**
- * ksnif_file_write() - write a batch at the end of the file
- * @f: the file
- * @buf: the bytes
- * @len: number of bytes
- * @done: number of bytes that the file system accepted, also after an error
- *
- * Waits while the file system is frozen.
- *
- * Return: 0 or a negative errno.
+/*
+ * Write at the end of the file. @done is the number of bytes that the file system accepted,
+ * also after an error. Waits while the file system is frozen. 0 or a negative errno.
  */
 ssize_t ksnif_file_write(struct ksnif_file *f, const u8 *buf, size_t len, size_t *done)
 {
@@ -231,14 +221,9 @@ ssize_t ksnif_file_write(struct ksnif_file *f, const u8 *buf, size_t len, size_t
 	return 0;
 }
 
-/**
- * ksnif_file_cut() - cut the file
- * @f: the file
- * @size: bytes to keep; writing goes on behind them
- *
- * Waits while the file system is frozen.
- *
- * Return: 0 or a negative errno.
+/*
+ * Cut the file to @size bytes; writing goes on behind them. Waits while the file system is
+ * frozen. 0 or a negative errno.
  */
 int ksnif_file_cut(struct ksnif_file *f, loff_t size)
 {
@@ -260,25 +245,15 @@ int ksnif_file_cut(struct ksnif_file *f, loff_t size)
 	return err;
 }
 
-/**
- * ksnif_file_sync() - put what was written on disk
- * @f: the file
- *
- * Return: 0 or a negative errno: then what was accepted may not be kept.
- */
+/* Put on disk what was written. On an error what was accepted may not be kept. */
 int ksnif_file_sync(struct ksnif_file *f)
 {
 	return vfs_fsync(f->file, 0);
 }
 
-/**
- * ksnif_file_close() - close the file for good
- * @f: the file
- *
- * A plain fput() would be put off, and an umount right after a stop would find the file
- * system busy.
- *
- * Context: a kernel thread, which __fput_sync() insists on.
+/*
+ * Close the file for good. A plain fput() would be put off, and an umount right after a stop
+ * would find the file system busy. __fput_sync() insists on a kernel thread.
  */
 void ksnif_file_close(struct ksnif_file *f)
 {

@@ -108,12 +108,9 @@ static unsigned int hook_fn(void *priv, struct sk_buff *skb, const struct nf_hoo
 	return NF_ACCEPT;
 }
 
-/**
- * ksnif_hook_register() - let a run see the packets of a namespace
- * @net: the namespace
- * @run: must stay until ksnif_hook_unregister() and a synchronize_net() after it
- *
- * Return: 0 or a negative errno.
+/*
+ * Let a run see the packets of a namespace. It must stay until ksnif_hook_unregister() and a
+ * synchronize_net() after it. 0 or a negative errno.
  */
 int ksnif_hook_register(struct net *net, struct ksnif_run *run)
 {
@@ -136,13 +133,7 @@ int ksnif_hook_register(struct net *net, struct ksnif_run *run)
 	return nf_register_net_hooks(net, run->hooks, run->n_hooks);
 }
 
-/**
- * ksnif_hook_unregister() - see no more packets
- * @net: the namespace given to ksnif_hook_register()
- * @run: the run given to it
- *
- * Hooks may still be running on return: synchronize_net() waits for them.
- */
+/* See no more packets. Hooks may still be running on return: synchronize_net() waits. */
 void ksnif_hook_unregister(struct net *net, struct ksnif_run *run)
 {
 	nf_unregister_net_hooks(net, run->hooks, run->n_hooks);

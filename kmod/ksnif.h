@@ -58,34 +58,21 @@ struct seq_file;
 
 /* ---- settings.c ---------------------------------------------------------- */
 
-/**
- * struct ksnif_settings - what a user can set
- * @device_name: device to capture, or "any"
- * @family: enum ksnif_ip_family
- * @snaplen: bytes kept of a packet, 1..KSNIF_SNAPLEN_MAX
- * @queue_size: bytes of kernel memory for queued packets
- * @format: enum ksnif_format
- * @io: enum ksnif_io
- * @logfile: absolute path; own allocation
- */
+/* What a user can set. */
 struct ksnif_settings {
-	char device_name[IFNAMSIZ];
-	u32 family;
-	u32 snaplen;
-	u64 queue_size;
-	u32 format;
-	u32 io;
-	char *logfile;
+	char device_name[IFNAMSIZ];	/* device to capture, or "any" */
+	u32 family;			/* enum ksnif_ip_family */
+	u32 snaplen;			/* bytes kept of a packet, 1..KSNIF_SNAPLEN_MAX */
+	u64 queue_size;			/* bytes of kernel memory for queued packets */
+	u32 format;			/* enum ksnif_format */
+	u32 io;				/* enum ksnif_io */
+	char *logfile;			/* absolute path; own allocation */
 };
 
-/**
- * struct ksnif_change - settings that one command changes
- * @mask: which: bits KSNIF_A_CAPTURE_*
- * @to: their new values; those not in @mask are unused
- */
+/* Settings that one command changes. Filled with zeros at first. */
 struct ksnif_change {
-	unsigned long mask;
-	struct ksnif_settings to;
+	unsigned long mask;		/* which: bits KSNIF_A_CAPTURE_* */
+	struct ksnif_settings to;	/* their new values; the others are unused */
 };
 
 int ksnif_settings_init(struct ksnif_settings *s);
@@ -105,29 +92,19 @@ void ksnif_change_free(struct ksnif_change *change);
 
 /* ---- stats.c ------------------------------------------------------------- */
 
-/**
- * struct ksnif_hook_stats - what the hook counts, per CPU and interface
- * @received: packets seen on devices that match, counted at hook entry
- * @filtered: turned away by the filter
- * @captured: put into the queue
- * @dropped_queue_full: no room in the queue
- * @dropped_no_memory: no memory for the packet
- * @gap: packets dropped since this CPU's last captured packet of the interface;
- *       goes into the next record. Touched by the hook of its CPU only.
- * @syncp: makes 64-bit reads whole on 32-bit machines
- */
+/* What the hook counts, per CPU and interface, in packets. */
 struct ksnif_hook_stats {
-	u64_stats_t received;
-	u64_stats_t filtered;
-	u64_stats_t captured;
+	u64_stats_t received;		/* on devices that match, at hook entry */
+	u64_stats_t filtered;		/* turned away by the filter */
+	u64_stats_t captured;		/* put into the queue */
 	u64_stats_t dropped_queue_full;
 	u64_stats_t dropped_no_memory;
-	u64 gap;
-	struct u64_stats_sync syncp;
+	u64 gap;			/* dropped since this CPU's last record; hook only */
+	struct u64_stats_sync syncp;	/* makes 64-bit reads whole on 32-bit machines */
 };
 
-/**
- * struct ksnif_stats - the books of a capture or of one interface, in packets
+/*
+ * The books of a capture or of one interface, in packets:
  *
  * received = filtered + captured + dropped_queue_full + dropped_no_memory
  * captured = written + queued + dropped_write + discarded
@@ -157,34 +134,22 @@ void ksnif_stats_cpu(struct ksnif_run *run, int cpu, struct ksnif_stats *sum);
 
 /* ---- device.c ------------------------------------------------------------ */
 
-/**
- * struct ksnif_iface - a device as a capture knows it: one interface block
- * @node: in ksnif_run.iface_hash while the device is there; RCU
- * @list: in ksnif_run.ifaces until the run is freed; append only, RCU
- * @ifindex: the device's index
- * @linktype: KSNIF_LINKTYPE_*
- * @name: the device's name when it was first seen
- * @hook: the hook's counters
- * @written: records the file system accepted; this and the next two: writer only
- * @dropped_write: captured packets that could not be written
- * @discarded: captured packets thrown away as io discard asks
- * @id: number of the interface block; valid once @described. Writer only.
- * @described: the interface block is in the batch or the file. Writer only.
- *
- * A device that returns gets a new one.
+/*
+ * A device as a run knows it: one interface block. A device that returns gets a new one.
+ * What is marked "writer" only the writer touches.
  */
 struct ksnif_iface {
-	struct hlist_node node;
-	struct list_head list;
+	struct hlist_node node;		/* in run->iface_hash while the device is there; RCU */
+	struct list_head list;		/* in run->ifaces as long as the run; RCU */
 	int ifindex;
-	u16 linktype;
-	char name[IFNAMSIZ];
+	u16 linktype;			/* KSNIF_LINKTYPE_* */
+	char name[IFNAMSIZ];		/* the device's when it was first seen */
 	struct ksnif_hook_stats __percpu *hook;
-	atomic64_t written;
-	atomic64_t dropped_write;
-	atomic64_t discarded;
-	u32 id;
-	bool described;
+	atomic64_t written;		/* records the file system accepted */
+	atomic64_t dropped_write;	/* captured packets that could not be written */
+	atomic64_t discarded;		/* thrown away as io discard asks */
+	u32 id;				/* number of the interface block; writer */
+	bool described;			/* the block is in the batch or the file; writer */
 };
 
 u16 ksnif_device_linktype(const struct net_device *dev);
@@ -200,28 +165,17 @@ void ksnif_device_unregister(void);
 
 /* ---- queue_list.c: the queue's interface --------------------------------- */
 
-/**
- * struct ksnif_record - a captured packet on its way through the queue
- * @next: the packet captured after it
- * @iface: where it came in; lives as long as the run
- * @time: wall-clock time of capture, ns since 1970. Never a sort key: it can step back.
- * @gap: packets of @iface that were dropped on this CPU since the one before
- * @charge: bytes of memory it takes from queue_size
- * @end: where its last byte lies in the writer's batch. Writer only.
- * @caplen: bytes in @data
- * @len: length of the packet, link-layer header included
- * @data: the packet, from its link-layer header on
- */
+/* A captured packet on its way through the queue. */
 struct ksnif_record {
-	struct ksnif_record *next;
-	struct ksnif_iface *iface;
-	u64 time;
-	u64 gap;
-	u32 charge;
-	u32 end;
-	u32 caplen;
-	u32 len;
-	u8 data[];
+	struct ksnif_record *next;	/* the packet captured after it */
+	struct ksnif_iface *iface;	/* where it came in; lives as long as the run */
+	u64 time;			/* ns since 1970. Can step back: never a sort key */
+	u64 gap;			/* packets of iface dropped just before, on this CPU */
+	u32 charge;			/* bytes of memory it takes from queue_size */
+	u32 end;			/* where it ends in the batch; writer */
+	u32 caplen;			/* bytes in data */
+	u32 len;			/* length of the packet, link-layer header included */
+	u8 data[];			/* the packet from its link-layer header on */
 };
 
 enum ksnif_wake {
@@ -265,18 +219,12 @@ size_t ksnif_pcap_packet(u8 *to, const struct ksnif_record *rec);
 
 /* ---- file.c -------------------------------------------------------------- */
 
-/**
- * struct ksnif_file - a capture file that is being written
- * @file: the open file; its f_cred are the credentials written under
- * @pos: bytes written so far
- * @limit: the opener's RLIMIT_FSIZE
- * @list: in the list of files being written, which no second capture may open
- */
+/* A capture file that is being written. */
 struct ksnif_file {
-	struct file *file;
-	loff_t pos;
-	u64 limit;
-	struct list_head list;
+	struct file *file;		/* f_cred are the credentials it is written under */
+	loff_t pos;			/* bytes written so far */
+	u64 limit;			/* the opener's RLIMIT_FSIZE */
+	struct list_head list;		/* in the list of files that no capture may open */
 };
 
 int ksnif_file_open(struct ksnif_file *f, const char *path,
@@ -290,20 +238,13 @@ void ksnif_file_abandon(struct ksnif_file *f);			/* caller's context */
 
 /* ---- writer.c ------------------------------------------------------------ */
 
-/**
- * struct ksnif_batch - blocks that wait to be written in one go
- * @buf: KSNIF_BATCH_SIZE bytes
- * @len: bytes used
- * @head: bytes at its start that are the file's header
- * @first: records in it, oldest first, chained up to and without @last
- * @last: first record that is not in it
- */
+/* Blocks that wait to be written in one go. Writer only. */
 struct ksnif_batch {
 	u8 *buf;
-	size_t len;
-	size_t head;
-	struct ksnif_record *first;
-	struct ksnif_record *last;
+	size_t len;			/* bytes used */
+	size_t head;			/* bytes at its start that are the file's header */
+	struct ksnif_record *first;	/* oldest record in it; others follow by next */
+	struct ksnif_record *last;	/* first record that is not in it */
 };
 
 int ksnif_writer_init(struct ksnif_run *run);			/* process, may sleep */
@@ -312,77 +253,45 @@ void ksnif_writer_wake(struct ksnif_run *run, enum ksnif_wake wake); /* any but 
 
 /* ---- run.c ---------------------------------------------------------------- */
 
-/**
- * struct ksnif_run - one run of a capture, from start to the next start
- * @ref: the capture's, and one for each command that waits
- * @cap: whose it is; outlives the run
- * @hooks: IPv4 and IPv6, as family asks
- * @n_hooks: number of @hooks
- * @armed: packets are taken; set once the file is ready
- * @ifindex: captured device, KSNIF_ANY_DEVICE or KSNIF_NO_DEVICE; written under
- *           ksnif_capture.lock and rtnl, read by the hook without
- * @snaplen: as in the settings; can change while running
- * @queue: between hook and writer
- * @iface_lock: protects @iface_hash, @ifaces, @ifaces_left against other writers
- * @iface_hash: interfaces by ifindex; readers use RCU
- * @ifaces: all interfaces of the run
- * @ifaces_left: how many more may be added, so that memory stays bounded
- * @unknown: counts packets of devices that there was no memory to describe
- * @named: the interface of a device captured by name; its block is in the file's header
- * @settings: those the run was started with
- * @linktype: the one link type of a pcap file
- * @work: the writer, on ksnif_capture.wq
- * @file: what the writer writes to; unused with io discard
- * @file_size: bytes of @file that are whole blocks; writer writes, others read
- * @batch: see there. Writer only.
- * @described: number of interface blocks so far. Writer only.
- * @started: the file's header is in the batch or the file. Writer only.
- * @stopping: the hook is unregistered: drain, sync and close. Under ksnif_capture.lock.
- * @flush_wanted: number of flushes asked for. Under ksnif_capture.lock.
- * @flush_done: all up to this number are done, or the run has ended
- * @ended: the file is closed; @error, @unsynced, @torn are final
- * @waiters: for @flush_done and @ended
- * @error: first write or fsync error, negative
- * @unsynced: fsync failed after packets were accepted
- * @torn: the file could not be cut back to the last whole record
- * @reported: some stop has answered with @error. Under ksnif_capture.lock.
- */
+/* One run of a capture, from start to the next start. */
 struct ksnif_run {
-	struct kref ref;
-	struct ksnif_capture *cap;
+	struct kref ref;		/* the capture's, and one for each waiting command */
+	struct ksnif_capture *cap;	/* whose it is; outlives the run */
+	struct ksnif_settings settings;	/* those it was started with */
+	u16 linktype;			/* of the device captured by name */
 
-	struct nf_hook_ops hooks[2];
+	/* the hook's */
+	struct nf_hook_ops hooks[2];	/* IPv4 and IPv6, as family asks */
 	unsigned int n_hooks;
-	bool armed;
-	int ifindex;
-	u32 snaplen;
+	bool armed;			/* the file is ready: take packets */
+	int ifindex;			/* device; written under rtnl and cap->lock */
+	u32 snaplen;			/* as in the settings; can change while running */
 	struct ksnif_queue *queue;
-	spinlock_t iface_lock;	/* see above */
-	struct hlist_head iface_hash[64];
-	struct list_head ifaces;
-	unsigned int ifaces_left;
-	struct ksnif_iface *unknown;
-	struct ksnif_iface *named;
+	spinlock_t iface_lock;		/* protects the next three against other writers */
+	struct hlist_head iface_hash[64];	/* interfaces by ifindex; readers use RCU */
+	struct list_head ifaces;	/* all interfaces; readers use RCU */
+	unsigned int ifaces_left;	/* how many more: memory stays bounded */
+	struct ksnif_iface *unknown;	/* for packets of devices that found no memory */
+	struct ksnif_iface *named;	/* device captured by name: its block leads the file */
 
-	struct ksnif_settings settings;
-	u16 linktype;
-
-	struct delayed_work work;
-	struct ksnif_file file;
-	u64 file_size;
+	/* the writer's */
+	struct delayed_work work;	/* on cap->wq */
+	struct ksnif_file file;		/* unused with io discard */
 	struct ksnif_batch batch;
-	u32 described;
-	bool started;
+	u64 file_size;			/* bytes that are whole blocks; others read it */
+	u32 described;			/* number of interface blocks so far */
+	bool started;			/* the file's header is in the batch or the file */
 
-	bool stopping;
-	u64 flush_wanted;
-	u64 flush_done;
-	bool ended;
-	wait_queue_head_t waiters;
-	int error;
-	bool unsynced;
-	bool torn;
-	bool reported;
+	/* between commands and writer */
+	bool stopping;			/* hook gone: drain, sync, close. Under cap->lock */
+	u64 flush_wanted;		/* flushes asked for. Under cap->lock */
+	u64 flush_done;			/* flushes done */
+	wait_queue_head_t waiters;	/* for flush_done and ended */
+	bool ended;			/* file closed; what follows is final */
+	int error;			/* first write or fsync error, negative */
+	bool unsynced;			/* fsync failed after packets were accepted */
+	bool torn;			/* could not be cut back to the last whole record */
+	bool reported;			/* a stop has answered with error. Under cap->lock */
 };
 
 struct ksnif_run *ksnif_run_alloc(struct ksnif_capture *cap);
@@ -393,41 +302,25 @@ int ksnif_run_open(struct ksnif_run *run, struct netlink_ext_ack *extack);
 
 /* ---- capture.c ----------------------------------------------------------- */
 
-/**
- * struct ksnif_capture - a named capture in a network namespace
- * @ref: the namespace's, and the writer's while a run has not ended
- * @command: serialises set, start and restart
- * @lock: protects everything below
- * @net: the namespace; NULL once it exits. No reference is held.
- * @state: see design: stopped, running, stopping, failed
- * @settings: for the next start
- * @run: the current or last run; NULL before the first start
- * @hooked: the run's hook is registered in @net
- * @runs: number of starts so far; tells a dump that it spans two of them
- * @last_error: text of the last refusal through procfs, a string constant, or NULL
- * @wq: runs the writer; one per capture, so that a dead disk stalls nobody else
- * @reap: frees the capture where sleeping on @wq is allowed
- */
+/* A named capture in a network namespace. */
 struct ksnif_capture {
-	struct kref ref;
-	struct mutex command;	/* see above */
-	struct mutex lock;	/* see above */
-	struct net *net;
+	struct kref ref;		/* the namespace's, and the writer's of a run */
+	struct mutex command;		/* serialises set, start and restart */
+	struct mutex lock;		/* protects all below but wq and reap */
+	struct net *net;		/* NULL once it exits; no reference is held */
 	enum ksnif_state state;
-	struct ksnif_settings settings;
-	struct ksnif_run *run;
-	bool hooked;
-	unsigned int runs;
-	const char *last_error;
-	struct workqueue_struct *wq;
-	struct work_struct reap;
+	struct ksnif_settings settings;	/* for the next start */
+	struct ksnif_run *run;		/* current or last; NULL before the first start */
+	bool hooked;			/* the run's hook is registered in net */
+	unsigned int runs;		/* starts so far: tells a dump that it spans two */
+	const char *last_error;		/* last refusal through procfs, a constant, or NULL */
+	struct workqueue_struct *wq;	/* runs the writer: a dead disk stalls nobody else */
+	struct work_struct reap;	/* frees the capture where one may wait for wq */
 };
 
 #define KSNIF_CAPTURE_NAME	"default"
 
-/**
- * struct ksnif_status - a capture's state at one moment, for netlink and procfs
- */
+/* A capture's state at one moment, for netlink and procfs. */
 struct ksnif_status {
 	enum ksnif_state state;
 	struct ksnif_settings settings;

@@ -28,12 +28,7 @@ struct ksnif_queue {
 	u64 waiting;		/* bytes committed since the last take */
 };
 
-/**
- * ksnif_queue_alloc() - make a queue
- * @size: bytes of kernel memory for records
- *
- * Return: the queue, or NULL without memory.
- */
+/* A queue for @size bytes of records; NULL without memory. */
 struct ksnif_queue *ksnif_queue_alloc(u64 size)
 {
 	struct ksnif_queue *q = kzalloc(sizeof(*q), GFP_KERNEL);
@@ -52,16 +47,12 @@ void ksnif_queue_free(struct ksnif_queue *q)
 	kfree(q);
 }
 
-/**
- * ksnif_queue_reserve() - get room for a packet
- * @q: the queue
- * @caplen: bytes of packet to keep
+/*
+ * Get room for @caplen bytes of packet. That the queue is full is found out before any work
+ * is done. What is charged is what the slab allocator really takes.
  *
- * The full queue is found out before any work is done. What is charged is what the slab
- * allocator really takes for the record.
- *
- * Return: a record with @caplen set, to be given to ksnif_queue_commit() or
- * ksnif_queue_cancel(); or an ERR_PTR: -ENOBUFS if the queue is full, -ENOMEM without memory.
+ * Returns a record for ksnif_queue_commit() or ksnif_queue_cancel(), with caplen set; -ENOBUFS
+ * if the queue is full, -ENOMEM without memory, as ERR_PTR.
  */
 struct ksnif_record *ksnif_queue_reserve(struct ksnif_queue *q, u32 caplen)
 {
@@ -82,24 +73,14 @@ struct ksnif_record *ksnif_queue_reserve(struct ksnif_queue *q, u32 caplen)
 	return rec;
 }
 
-/**
- * ksnif_queue_cancel() - give back a reserved record unused
- * @q: the queue
- * @rec: from ksnif_queue_reserve()
- */
+/* Give back a reserved record unused. */
 void ksnif_queue_cancel(struct ksnif_queue *q, struct ksnif_record *rec)
 {
 	atomic64_sub(rec->charge, &q->used);
 	kfree(rec);
 }
 
-/**
- * ksnif_queue_commit() - queue a filled record
- * @q: the queue
- * @rec: from ksnif_queue_reserve(); the queue's from here on
- *
- * Return: whether the writer must be woken.
- */
+/* Queue a filled record, and say whether the writer must be woken. */
 enum ksnif_wake ksnif_queue_commit(struct ksnif_queue *q, struct ksnif_record *rec)
 {
 	enum ksnif_wake wake = KSNIF_WAKE_NONE;
@@ -122,14 +103,9 @@ enum ksnif_wake ksnif_queue_commit(struct ksnif_queue *q, struct ksnif_record *r
 	return wake;
 }
 
-/**
- * ksnif_queue_take() - take everything that is queued
- * @q: the queue
- *
- * Process context. The records still count as queued, and take room, until
- * ksnif_queue_done().
- *
- * Return: the oldest record, the others behind it in order of capture; NULL if none.
+/*
+ * Take everything that is queued, oldest first; NULL if nothing is. The records still count
+ * as queued and take room until ksnif_queue_done().
  */
 struct ksnif_record *ksnif_queue_take(struct ksnif_queue *q)
 {
@@ -144,11 +120,7 @@ struct ksnif_record *ksnif_queue_take(struct ksnif_queue *q)
 	return first;
 }
 
-/**
- * ksnif_queue_done() - free a record that was taken
- * @q: the queue
- * @rec: from ksnif_queue_take(); counted elsewhere by now
- */
+/* Free a record that was taken and is counted elsewhere by now. */
 void ksnif_queue_done(struct ksnif_queue *q, struct ksnif_record *rec)
 {
 	atomic64_sub(rec->charge, &q->used);

@@ -24,12 +24,7 @@ void __init ksnif_settings_limits(void)
 		  KSNIF_QUEUE_SIZE_MIN, queue_size_max);
 }
 
-/**
- * ksnif_settings_init() - set the defaults
- * @s: the settings
- *
- * Return: 0 or -ENOMEM.
- */
+/* Set the defaults. 0 or -ENOMEM. */
 int ksnif_settings_init(struct ksnif_settings *s)
 {
 	strscpy(s->device_name, ANY_DEVICE, sizeof(s->device_name));
@@ -42,13 +37,7 @@ int ksnif_settings_init(struct ksnif_settings *s)
 	return s->logfile ? 0 : -ENOMEM;
 }
 
-/**
- * ksnif_settings_copy() - copy settings
- * @to: uninitialised
- * @from: settings
- *
- * Return: 0 or -ENOMEM.
- */
+/* Copy into uninitialised settings. 0 or -ENOMEM. */
 int ksnif_settings_copy(struct ksnif_settings *to, const struct ksnif_settings *from)
 {
 	*to = *from;
@@ -78,15 +67,7 @@ static int change_logfile(struct ksnif_change *change, const char *value,
 	return change->to.logfile ? 0 : -ENOMEM;
 }
 
-/**
- * ksnif_change_string() - note a setting's new text
- * @change: the change; filled with zeros at first
- * @attr: KSNIF_A_CAPTURE_*, a setting that is a string
- * @value: terminated text
- * @extack: for the text of a refusal
- *
- * Return: 0 or a negative errno.
- */
+/* Note a string setting's new text. @attr is KSNIF_A_CAPTURE_*. 0 or a negative errno. */
 int ksnif_change_string(struct ksnif_change *change, int attr, const char *value,
 			struct netlink_ext_ack *extack)
 {
@@ -108,15 +89,7 @@ int ksnif_change_string(struct ksnif_change *change, int attr, const char *value
 	return 0;
 }
 
-/**
- * ksnif_change_number() - note a setting's new number
- * @change: the change; filled with zeros at first
- * @attr: KSNIF_A_CAPTURE_*, a setting that is a number or an enum
- * @value: the number
- * @extack: for the text of a refusal
- *
- * Return: 0 or a negative errno.
- */
+/* Note a number's or an enum's new value. @attr is KSNIF_A_CAPTURE_*. 0 or negative errno. */
 int ksnif_change_number(struct ksnif_change *change, int attr, u64 value,
 			struct netlink_ext_ack *extack)
 {
@@ -155,14 +128,7 @@ int ksnif_change_number(struct ksnif_change *change, int attr, u64 value,
 	return 0;
 }
 
-/**
- * ksnif_change_allowed() - may the settings change in this state?
- * @change: the change
- * @state: the capture's state
- * @extack: for the text of a refusal
- *
- * Return: 0 or -EBUSY.
- */
+/* May the settings change in this state? 0 or -EBUSY. */
 int ksnif_change_allowed(const struct ksnif_change *change, enum ksnif_state state,
 			 struct netlink_ext_ack *extack)
 {
@@ -190,11 +156,7 @@ int ksnif_change_allowed(const struct ksnif_change *change, enum ksnif_state sta
 	}
 }
 
-/**
- * ksnif_change_apply() - change settings; cannot fail
- * @change: the change; its allocation moves to @s
- * @s: the settings
- */
+/* Cannot fail. @change's allocation moves to @s. */
 void ksnif_change_apply(struct ksnif_change *change, struct ksnif_settings *s)
 {
 	if (change->mask & BIT(KSNIF_A_CAPTURE_DEVICE_NAME))

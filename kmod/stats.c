@@ -7,13 +7,7 @@
 
 #include "ksnif.h"
 
-/**
- * ksnif_stats_count() - count one packet in the hook
- * @st: this CPU's counters
- * @counter: one of @st's
- *
- * Context: BH disabled.
- */
+/* Count one packet in the hook. BH disabled; @st is this CPU's, @counter one of its own. */
 void ksnif_stats_count(struct ksnif_hook_stats *st, u64_stats_t *counter)
 {
 	u64_stats_update_begin(&st->syncp);
@@ -58,24 +52,17 @@ static void stats_add_hook(struct ksnif_iface *iface, struct ksnif_stats *sum)
 		stats_add_cpu(iface, cpu, sum);
 }
 
-/**
- * ksnif_stats_iface() - the books of one interface, queued left out
- * @iface: the interface
- * @sum: where to add them
- */
+/* Add the books of one interface, queued left out. */
 void ksnif_stats_iface(struct ksnif_iface *iface, struct ksnif_stats *sum)
 {
 	stats_add_writer(iface, sum);
 	stats_add_hook(iface, sum);
 }
 
-/**
- * ksnif_stats_run() - the books of a run
- * @run: the run
- * @sum: where to add them
- *
- * The writer's counters of all interfaces are read before any of the hook's, and the
- * writer counts a packet after the hook did: a reader never sees more written than captured.
+/*
+ * Add the books of a run. The writer's counters of all interfaces are read before any of the
+ * hook's, and the writer counts a packet after the hook did: a reader never sees more
+ * written than captured.
  */
 void ksnif_stats_run(struct ksnif_run *run, struct ksnif_stats *sum)
 {
@@ -91,12 +78,7 @@ void ksnif_stats_run(struct ksnif_run *run, struct ksnif_stats *sum)
 	sum->queued += ksnif_queue_packets(run->queue);
 }
 
-/**
- * ksnif_stats_cpu() - what the hook counted on one CPU
- * @run: the run
- * @cpu: a possible CPU
- * @sum: where to add it; the writer's counters are not per CPU and stay untouched
- */
+/* Add what the hook counted on one possible CPU. */
 void ksnif_stats_cpu(struct ksnif_run *run, int cpu, struct ksnif_stats *sum)
 {
 	struct ksnif_iface *iface;

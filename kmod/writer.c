@@ -22,11 +22,7 @@
 /* A record's way to the file takes at most this, and the time of the write: less than 1 s. */
 #define WRITER_DELAY		(HZ / 10)
 
-/**
- * ksnif_writer_wake() - make the writer look at the queue
- * @run: the run
- * @wake: how soon
- */
+/* Make the writer look at the queue. */
 void ksnif_writer_wake(struct ksnif_run *run, enum ksnif_wake wake)
 {
 	if (wake == KSNIF_WAKE_SOON)
@@ -322,12 +318,7 @@ static void writer_work(struct work_struct *work)
 		ksnif_capture_ended(run);	/* the run may be gone after this */
 }
 
-/**
- * ksnif_writer_init() - prepare a run's writer
- * @run: the run
- *
- * Return: 0 or -ENOMEM.
- */
+/* 0 or -ENOMEM. */
 int ksnif_writer_init(struct ksnif_run *run)
 {
 	INIT_DELAYED_WORK(&run->work, writer_work);
@@ -335,7 +326,7 @@ int ksnif_writer_init(struct ksnif_run *run)
 	return run->batch.buf ? 0 : -ENOMEM;
 }
 
-/** ksnif_writer_free() - free what ksnif_writer_init() made; the work does not run */
+/* The work does not run. */
 void ksnif_writer_free(struct ksnif_run *run)
 {
 	kvfree(run->batch.buf);
