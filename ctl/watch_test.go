@@ -194,7 +194,9 @@ func TestProgress(t *testing.T) {
 
 func TestQuickStopShowsNothing(t *testing.T) {
 	screen := onTerminal(t, func(tty *os.File) {
-		env := fakeEnv(t, newFake(t), "stop")
+		f := newFake(t)
+		f.onControl = func(context.Context) error { time.Sleep(50 * time.Millisecond); return nil }
+		env := fakeEnv(t, f, "stop")
 		env.Stdout, env.Stderr = tty, tty
 		assert.Equal(t, exitOK, Main(t.Context(), env))
 	})
