@@ -120,8 +120,7 @@ out/bin/tests: deps-build FORCE
 
 .PHONY: check lint
 check: deps-build ## what needs no VM, in under a minute
-	@.ci/lint go
-	@go test -short ./...
+	@.ci/lint go test
 
 lint: deps-lint out/bin/mk ## checkpatch, sparse, W=1, 32-bit, gofmt, vet, staticcheck
 	@STATICCHECK=$(STATICCHECK) .ci/lint go staticcheck shell size module
