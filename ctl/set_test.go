@@ -100,3 +100,11 @@ func TestFormatSizeIsTakenBack(t *testing.T) {
 		assert.Equal(t, n, back)
 	}
 }
+
+func TestControlCommandsAskForWhatTheyAreCalled(t *testing.T) {
+	for _, name := range []string{"start", "stop", "restart", "flush"} {
+		f := newFake(t)
+		assert.Equal(t, result{}, run(t, f, name))
+		assert.Equal(t, []string{name}, f.calls)
+	}
+}
