@@ -33,7 +33,7 @@ const (
 	testsTimeout  = 40 * time.Minute
 	scriptTimeout = 30 * time.Minute
 	testLimit     = 60 * time.Second // of one test, times the slowness
-	guestMargin   = 5 * time.Second  // the guest's own watchdog barks before the host's
+	guestMargin   = 30 * time.Second // the guest's own watchdog barks before the host's, late boot included
 	tcgSlow       = 4
 	debugSlow     = 3
 )
@@ -132,7 +132,7 @@ func (h *Harness) plan(mode proto.Mode, kernel string, g Guest, a Accel, o Optio
 		TestLimit: testLimit * time.Duration(o.Slow),
 	}
 	if o.Timeout > 0 {
-		p.GuestLimit = max(o.Timeout-guestMargin, o.Timeout*9/10)
+		p.GuestLimit = max(o.Timeout-guestMargin, o.Timeout*2/3)
 	}
 	return p
 }

@@ -57,7 +57,9 @@ func kmsg(t *testing.T, text string) {
 	require.NoError(t, os.WriteFile("/dev/kmsg", []byte("<4>"+text), 0))
 }
 
-func TestSplat(t *testing.T) { kmsg(t, "WARNING: CPU: 0 PID: 1 at kernel/selftest.c:1 selftest+0x1/0x2") }
+func TestSplat(t *testing.T) {
+	kmsg(t, "WARNING: CPU: 0 PID: 1 at kernel/selftest.c:1 selftest+0x1/0x2")
+}
 
 func TestAllowedSplat(t *testing.T) {
 	guest.AllowKernelLog(t, `^BUG: allowed`, "written by this test")

@@ -26,6 +26,7 @@ const maxOutput = 4 << 20
 func (s *session) runTests() {
 	for _, name := range s.plan.Tests {
 		s.report.send(proto.Record{Kind: proto.KindStart, Test: name})
+		mark(name + " starts")
 		rec := s.runTest(name)
 		s.report.send(rec)
 		if s.broken {
@@ -69,8 +70,8 @@ func (s *session) after(rec *proto.Record) []proto.Problem {
 	kernel, allowed := s.watch.kernel(readAllowed())
 	rec.Allowed = allowed
 	for _, p := range kernel {
-		// Once lockdep is off, or the kernel has oopsed, a clean next test would mean nothing.
-		s.broken = s.broken || p.Type == "lockdep" || p.Type == "splat" || p.Type == "taint"
+		// Once lockdep is off, or the kernel has warned or oopsed, a clean next test would mean nothing.
+		s.broken = s.broken || p.Type == "lockdep" || p.Type == "taint"
 	}
 	return append(problems, kernel...)
 }

@@ -41,6 +41,7 @@ func (w *watch) before() []proto.Problem {
 // kernel returns what the kernel complained about since the last call. Reports that allow matches are expected,
 // and their titles are returned on their own.
 func (w *watch) kernel(allow []allowedReport) (problems []proto.Problem, expected []string) {
+	mark("looking at the log")
 	scanner := klog.NewScanner()
 	lost := w.drain(func(line string) { scanner.Line(line) })
 	if lost {
@@ -120,6 +121,12 @@ func debugLocks() bool {
 		}
 	}
 	return false
+}
+
+// mark writes a line of the guest's own to the log. The kernel keeps a last message without a newline open, and
+// unseen, until another one follows.
+func mark(text string) {
+	_ = os.WriteFile("/dev/kmsg", []byte("<6>init: "+text+"\n"), 0)
 }
 
 func sysrq(key byte) {
