@@ -253,19 +253,16 @@ int ksnif_attr_check_twice(const struct ksnif_attr *attrs, int max,
 	return 0;
 }
 
-/* The core has checked the width of numbers and that strings are terminated. */
+/*
+ * For strings; the core has checked that they are terminated. Numbers are the handlers':
+ * the core takes a validation function of theirs for a range.
+ */
 static int ksnif_attr_validate(const struct ksnif_attr *attr,
 			       const struct nlattr *nla,
 			       struct netlink_ext_ack *extack)
 {
-	int err;
+	int err = ksnif_attr_check_string(attr, nla_data(nla));
 
-	if (attr->type == KSNIF_ATTR_STRING)
-		err = ksnif_attr_check_string(attr, nla_data(nla));
-	else if (attr->type == KSNIF_ATTR_U64)
-		err = ksnif_attr_check_number(attr, nla_get_u64(nla));
-	else
-		err = ksnif_attr_check_number(attr, nla_get_u32(nla));
 	if (err) {
 		NL_SET_BAD_ATTR(extack, nla);
 		if (extack)
@@ -298,18 +295,13 @@ static const struct nla_policy ksnif_set_nl_policy[KSNIF_A_CAPTURE_IO + 1] = {
 		NLA_POLICY_VALIDATE_FN(NLA_NUL_STRING, ksnif_capture_validate),
 	[KSNIF_A_CAPTURE_DEVICE_NAME] =
 		NLA_POLICY_VALIDATE_FN(NLA_NUL_STRING, ksnif_capture_validate),
-	[KSNIF_A_CAPTURE_FAMILY] =
-		NLA_POLICY_VALIDATE_FN(NLA_U32, ksnif_capture_validate),
+	[KSNIF_A_CAPTURE_FAMILY] = { .type = NLA_U32 },
 	[KSNIF_A_CAPTURE_LOGFILE] =
 		NLA_POLICY_VALIDATE_FN(NLA_NUL_STRING, ksnif_capture_validate),
-	[KSNIF_A_CAPTURE_SNAPLEN] =
-		NLA_POLICY_VALIDATE_FN(NLA_U32, ksnif_capture_validate),
-	[KSNIF_A_CAPTURE_QUEUE_SIZE] =
-		NLA_POLICY_VALIDATE_FN(NLA_U64, ksnif_capture_validate),
-	[KSNIF_A_CAPTURE_FORMAT] =
-		NLA_POLICY_VALIDATE_FN(NLA_U32, ksnif_capture_validate),
-	[KSNIF_A_CAPTURE_IO] =
-		NLA_POLICY_VALIDATE_FN(NLA_U32, ksnif_capture_validate),
+	[KSNIF_A_CAPTURE_SNAPLEN] = { .type = NLA_U32 },
+	[KSNIF_A_CAPTURE_QUEUE_SIZE] = { .type = NLA_U64 },
+	[KSNIF_A_CAPTURE_FORMAT] = { .type = NLA_U32 },
+	[KSNIF_A_CAPTURE_IO] = { .type = NLA_U32 },
 };
 
 /* KSNIF_CMD_START */

@@ -30,8 +30,9 @@ enum ksnif_attr_type {
  *	if no request carries the attribute
  * @twice: text for a request that carries the attribute twice
  *
- * Netlink policies and procfs read the same table, so that both refuse the
- * same values with the same errno and text.
+ * Netlink and procfs read the same table, so that both refuse the same values
+ * with the same errno and text. The policies check strings with it; numbers are
+ * for the handlers to check, with ksnif_attr_check_number().
  *
  * Procfs, for the line `NAME VALUE`::
  *
