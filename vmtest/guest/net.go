@@ -146,7 +146,7 @@ func (p Pktgen) Run(t testing.TB) {
 	write := func(file string, commands ...string) {
 		t.Helper()
 		for _, c := range commands {
-			if err := os.WriteFile(dir+file, []byte(c), 0); err != nil {
+			if err := os.WriteFile(dir+file, []byte(c+"\n"), 0); err != nil {
 				t.Fatalf("pktgen %s: %s: %v", file, c, err)
 			}
 		}
