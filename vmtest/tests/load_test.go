@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0
+
+package tests
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"ksnif/vmtest/guest"
+	"ksnif/vmtest/pcapread"
+)
+
+// pktgenDir is pktgen's folder in the network namespace of the thread that looks.
+const pktgenDir = "/proc/thread-self/net/pktgen/"
+
+// within calls fn in a namespace; nil is the test's own.
+func within(ns *guest.Namespace, fn func() error) error {
+	if ns == nil {
+		return fn()
+	}
+	return ns.Do(fn)
+}
+
+// quietDummy makes a dummy device that is up and on which nobody but the test sends: without IPv6.
+func quietDummy(t testing.TB, ns *guest.Namespace, name string) {
+	t.Helper()
+	ns.Run(t, "ip", "link", "add", name, "type", "dummy")
+	t.Cleanup(func() { _, _ = ns.Try("ip", "link", "delete", name) })
+	quietUp(t, ns, name)
+}
+
+// quietUp brings a device up without IPv6, which would send of its own accord.
+func quietUp(t testing.TB, ns *guest.Namespace, name string) {
+	t.Helper()
+	ns.Run(t, "sysctl", "-q", "-w", "net.ipv6.conf."+name+".disable_ipv6=1")
+	ns.Run(t, "ip", "link", "set", name, "up")
+}
+
+// flood is pktgen feeding the receive path of a device. Its packets are numbered from 1 on, and all come in on CPU 0.
+type flood struct {
+	t    testing.TB
+	ns   *guest.Namespace
+	dev  string
+	done chan error
+}
+
+// floodSpec says what to send.
+type floodSpec struct {
+	Count int    // packets; 0 is until Stop
+	Size  int    // of a packet; 0 is 60
+	Rate  int    // packets a second; 0 is as many as the machine can
+	Src   string // IPv4 address; one that tells nothing if empty
+}
+
+// startFlood begins to send on a dummy device of a namespace. There can be one flood in a namespace at a time.
+func startFlood(t testing.TB, ns *guest.Namespace, dev string, s floodSpec) *flood {
+	t.Helper()
+	guest.Run(t, "modprobe", "pktgen")
+	if s.Src == "" {
+		s.Src = "198.51.100.1"
+	}
+	mac := strings.TrimSpace(ns.Run(t, "cat", "/sys/class/net/"+dev+"/address"))
+	commands := []string{
+		fmt.Sprintf("count %d", s.Count), fmt.Sprintf("pkt_size %d", max(s.Size, 60)), "delay 0",
+		// nobody has that address: the packet ends behind the hook
+		"dst 203.0.113.1", "src_min " + s.Src, "src_max " + s.Src, "dst_mac " + mac, "xmit_mode netif_receive",
+	}
+	if s.Rate > 0 {
+		commands = append(commands, fmt.Sprintf("ratep %d", s.Rate))
+	}
+	f := &flood{t: t, ns: ns, dev: dev, done: make(chan error, 1)}
+	require.NoError(t, f.write("kpktgend_0", "rem_device_all", "add_device "+dev))
+	require.NoError(t, f.write(dev, commands...))
+	go func() { f.done <- f.write("pgctrl", "start") }()
+	t.Cleanup(f.end)
+	return f
+}
+
+func (f *flood) write(file string, commands ...string) error {
+	return within(f.ns, func() error {
+		for _, c := range commands {
+			if err := os.WriteFile(pktgenDir+file, []byte(c+"\n"), 0); err != nil {
+				return fmt.Errorf("pktgen: %s: %w", c, err)
+			}
+		}
+		return nil
+	})
+}
+
+// end is for the end of the test: nothing may go on.
+func (f *flood) end() {
+	if f.done == nil {
+		return
+	}
+	_ = f.write("pgctrl", "stop")
+	<-f.done
+	_ = f.write("kpktgend_0", "rem_device_all")
+}
+
+var soFar = regexp.MustCompile(`pkts-sofar: (\d+)`)
+
+// Wait waits for the flood's end and returns how many packets it sent. A device that is gone by then gives 0.
+func (f *flood) Wait() uint64 {
+	f.t.Helper()
+	err := <-f.done
+	f.done = nil
+	require.NoError(f.t, err)
+	var text []byte
+	err = within(f.ns, func() (err error) {
+		text, err = os.ReadFile(pktgenDir + f.dev)
+		return err
+	})
+	if os.IsNotExist(err) {
+		return 0
+	}
+	require.NoError(f.t, err)
+	require.NoError(f.t, f.write("kpktgend_0", "rem_device_all"))
+	m := soFar.FindSubmatch(text)
+	require.NotNil(f.t, m, "pktgen says: %s", text)
+	n, err := strconv.ParseUint(string(m[1]), 10, 64)
+	require.NoError(f.t, err)
+	return n
+}
+
+// Stop ends the flood and returns how many packets it sent.
+func (f *flood) Stop() uint64 {
+	f.t.Helper()
+	require.NoError(f.t, f.write("pgctrl", "stop"))
+	return f.Wait()
+}
+
+// sendNumbered sends a number of packets and returns when all have passed the hook.
+func sendNumbered(t testing.TB, ns *guest.Namespace, dev string, n int) {
+	t.Helper()
+	require.EqualValues(t, n, startFlood(t, ns, dev, floodSpec{Count: n}).Wait())
+}
+
+// What pktgen puts into the UDP payload: a mark, then the packet's number, both big endian.
+const (
+	pktgenMagic  = 0xbe9be955
+	pktgenOffset = 14 + 20 + 8
+)
+
+// number returns the number that pktgen gave a packet.
+func number(p *pcapread.Packet) (uint64, error) {
+	if len(p.Data) < pktgenOffset+8 || binary.BigEndian.Uint32(p.Data[pktgenOffset:]) != pktgenMagic {
+		return 0, fmt.Errorf("no packet of pktgen's: % x", p.Data[:min(len(p.Data), 64)])
+	}
+	return uint64(binary.BigEndian.Uint32(p.Data[pktgenOffset+4:])), nil
+}
+
+// checkNumbers checks that the packets are those of one flood, in order, from the one behind `last` on, and that each
+// gap in the numbers is the drop count of the packet behind it. It returns the last packet's number.
+func checkNumbers(t testing.TB, packets []pcapread.Packet, last uint64) uint64 {
+	t.Helper()
+	for i := range packets {
+		p := &packets[i]
+		n, err := number(p)
+		require.NoError(t, err, "packet %d", i)
+		require.Equal(t, last+1+p.Drops, n, "packet %d: its number, behind number %d and %d drops", i, last, p.Drops)
+		last = n
+	}
+	return last
+}
+
+// checkAllNumbered is for a capture whose only packets are a flood's, from its start to its end: what came behind the
+// last record is in the statistics alone.
+func checkAllNumbered(t testing.TB, f *pcapread.File, sent uint64) {
+	t.Helper()
+	last := checkNumbers(t, f.Packets, 0)
+	sum := f.Statistics()
+	assert.Equal(t, sent, sum.Received, "packets sent, and isb_ifrecv")
+	assert.Equal(t, sent-last, sum.OSDrop-f.Drops(), "packets sent behind the last record, and drops that no record tells")
+}
+
+// waitWritten waits until n more packets are in the file.
+func (c *capture) waitWritten(n uint64) {
+	c.T.Helper()
+	from := c.Stats().Written
+	guest.Poll(c.T, commandLimit, fmt.Sprintf("%d more packets written", n), func() bool {
+		return c.Stats().Written >= from+n
+	})
+}
+
+// eventually is guest.Poll for what needs no special limit.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	guest.Poll(t, 10*time.Second, what, ok)
+}
