@@ -156,9 +156,11 @@ func (a *apt) config() string {
 		{"Acquire::GzipIndexes", "true"},
 		{"Acquire::Retries", "3"},
 		{"Dir::State", filepath.Join(a.dir, "state")},
+		{"Dir::State::lists", "lists/"},
 		{"Dir::State::status", filepath.Join(a.dir, "status")},
 		{"Dir::State::extended_states", filepath.Join(a.dir, "extended_states")},
 		{"Dir::Cache", filepath.Join(a.dir, "cache")},
+		{"Dir::Cache::archives", "archives/"},
 		{"Dir::Etc::sourcelist", filepath.Join(a.dir, "sources.list")},
 		{"Dir::Etc::sourceparts", "/dev/null"},
 		{"Dir::Etc::preferences", "/dev/null"},
@@ -195,14 +197,15 @@ func (a *apt) update(ctx context.Context) error {
 		}
 	}
 	var errs []error
+	list := filepath.Join(a.dir, "sources.list")
 	for _, uri := range candidates {
-		if err := writeFile(filepath.Join(a.dir, "sources.list"), []byte(a.sources(uri))); err != nil {
+		if err := writeFile(list+".new", []byte(a.sources(uri))); err != nil {
 			return err
 		}
-		_, err := a.get(ctx, "", "update", "-qq", "--error-on=any")
+		_, err := a.get(ctx, "", "update", "-qq", "--error-on=any", "-o", "Dir::Etc::sourcelist="+list+".new")
 		if err == nil {
 			a.updated = true
-			return nil
+			return os.Rename(list+".new", list)
 		}
 		errs = append(errs, fmt.Errorf("package lists of %s: %w", uri, err))
 	}

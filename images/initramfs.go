@@ -98,6 +98,8 @@ func (c *Cache) writeInitramfs(k *Kernel, userland, init, target string) error {
 		return err
 	}
 	base, err := cpio.ArchiveFromRecords([]cpio.Record{
+		// The kernel makes the root writable for everybody, like a /tmp.
+		cpio.Directory(".", 0o755),
 		// What a plain user cannot make in a folder. The kernel opens the
 		// console for init before that could mount anything.
 		cpio.CharDev("dev/console", 0o600, 5, 1),

@@ -192,11 +192,11 @@ func (c *Cache) localKernel(ctx context.Context, image, kdir string) (*Kernel, e
 	if _, err := os.Stat(image); err != nil {
 		return nil, fmt.Errorf("kernel: %w", err)
 	}
-	release, err := os.ReadFile(filepath.Join(kdir, "include/config/kernel.release"))
+	release, err := utsRelease(kdir)
 	if err != nil {
 		return nil, fmt.Errorf("kernel %s: KDIR is not a prepared build tree: %w", image, err)
 	}
-	k := &Kernel{Name: image, Release: strings.TrimSpace(string(release)), Image: image, KDIR: kdir}
+	k := &Kernel{Name: image, Release: release, Image: image, KDIR: kdir}
 	k.Config = filepath.Join(kdir, ".config")
 	for _, d := range []string{filepath.Join(kdir, "lib/modules"), "/lib/modules"} {
 		if dir := filepath.Join(d, k.Release); exists(filepath.Join(dir, "modules.dep")) {
@@ -205,6 +205,21 @@ func (c *Cache) localKernel(ctx context.Context, image, kdir string) (*Kernel, e
 		}
 	}
 	return k, nil
+}
+
+// utsRelease reads from a build tree what uname -r says in its kernel. (Debian's
+// include/config/kernel.release has only the upstream version.)
+func utsRelease(kdir string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(kdir, "include/generated/utsrelease.h"))
+	if err != nil {
+		return "", err
+	}
+	_, rest, _ := strings.Cut(string(text), "UTS_RELEASE \"")
+	release, _, ok := strings.Cut(rest, "\"")
+	if !ok {
+		return "", fmt.Errorf("utsrelease.h: no UTS_RELEASE in %q", text)
+	}
+	return release, nil
 }
 
 // localModules copies the modules that guests get from a folder of the host.

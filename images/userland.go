@@ -52,7 +52,7 @@ func programs() []string {
 // The shell is not busybox's: that runs its own applets in the place of the
 // programs, and so would ignore the real ip, tc and ping.
 func programLinks() map[string]string {
-	links := map[string]string{"bin/sh": "dash", "bin/ping4": "ping", "bin/ping6": "ping", "bin/lsmod": "kmod"}
+	links := map[string]string{"bin/sh": "dash", "sbin/ip": "../bin/ip", "bin/ping4": "ping", "bin/ping6": "ping", "bin/lsmod": "kmod"}
 	for _, name := range []string{"depmod", "insmod", "modinfo", "modprobe", "rmmod"} {
 		links["sbin/"+name] = "../bin/kmod"
 	}
