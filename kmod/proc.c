@@ -27,27 +27,65 @@ static bool proc_allowed(const struct file *file)
 	return file_ns_capable(file, &init_user_ns, CAP_NET_ADMIN) && capable(CAP_NET_ADMIN);
 }
 
-static const char *enum_name(int attr, u32 value)
+/* Lines as those of `ksnifctl status`; numbers are plain. */
+static void show_text(struct seq_file *m, const char *name, const char *text)
 {
-	return ksnif_capture_attrs[attr].names[value];
+	seq_printf(m, "%-19s ", name);
+	seq_escape(m, text, "\n\\");
+	seq_putc(m, '\n');
+}
+
+static void show_number(struct seq_file *m, const char *name, u64 value)
+{
+	seq_printf(m, "%-19s %llu\n", name, value);
+}
+
+static void show_enum(struct seq_file *m, int attr, u32 value)
+{
+	show_text(m, ksnif_capture_attrs[attr].name, ksnif_capture_attrs[attr].names[value]);
+}
+
+static void show_state(struct seq_file *m, const struct ksnif_status *st)
+{
+	show_text(m, "name", KSNIF_CAPTURE_NAME);
+	show_enum(m, KSNIF_A_CAPTURE_STATE, st->state);
+	if (st->error)
+		seq_printf(m, "%-19s %pe\n", "errno", ERR_PTR(st->error));
+	else
+		show_text(m, "errno", "none");
+	show_text(m, "unsynced", st->unsynced ? "yes" : "no");
+	show_text(m, "torn", st->torn ? "yes" : "no");
+	show_text(m, "device_name", st->settings.device_name);
+	show_enum(m, KSNIF_A_CAPTURE_FAMILY, st->settings.family);
+	show_text(m, "logfile", st->settings.logfile);
+	show_number(m, "snaplen", st->settings.snaplen);
+	show_number(m, "queue_size", st->settings.queue_size);
+	show_enum(m, KSNIF_A_CAPTURE_FORMAT, st->settings.format);
+	show_enum(m, KSNIF_A_CAPTURE_IO, st->settings.io);
+	show_number(m, "file_size", st->file_size);
 }
 
 static void show_stats(struct seq_file *m, const struct ksnif_stats *st)
 {
-	seq_printf(m, "received %llu\n", st->received);
-	seq_printf(m, "captured %llu\n", st->captured);
-	seq_printf(m, "errors %llu\n", st->dropped_no_memory + st->dropped_write);
-	seq_printf(m, "filtered %llu\n", st->filtered);
-	seq_printf(m, "dropped_queue_full %llu\n", st->dropped_queue_full);
-	seq_printf(m, "dropped_no_memory %llu\n", st->dropped_no_memory);
-	seq_printf(m, "queued %llu\n", st->queued);
-	seq_printf(m, "written %llu\n", st->written);
-	seq_printf(m, "dropped_write %llu\n", st->dropped_write);
-	seq_printf(m, "discarded %llu\n", st->discarded);
+	show_number(m, "received", st->received);
+	show_number(m, "captured", st->captured);
+	show_number(m, "errors", st->dropped_no_memory + st->dropped_write);
+	show_number(m, "filtered", st->filtered);
+	show_number(m, "dropped_queue_full", st->dropped_queue_full);
+	show_number(m, "dropped_no_memory", st->dropped_no_memory);
+	show_number(m, "queued", st->queued);
+	show_number(m, "written", st->written);
+	show_number(m, "dropped_write", st->dropped_write);
+	show_number(m, "discarded", st->discarded);
 }
 
 static int status_show(struct seq_file *m, void *v)
 {
+	static const char * const sees[] = {
+		[KSNIF_IP_FAMILY_INET] = "IPv4 and IPv6, received packets only",
+		[KSNIF_IP_FAMILY_IP] = "IPv4, received packets only",
+		[KSNIF_IP_FAMILY_IP6] = "IPv6, received packets only",
+	};
 	struct ksnif_capture *cap = m->private;
 	struct ksnif_stats stats;
 	struct ksnif_status st;
@@ -59,21 +97,10 @@ static int status_show(struct seq_file *m, void *v)
 	err = ksnif_capture_status(cap, &st);
 	if (err)
 		return err;
-	seq_printf(m, "state %s\n", enum_name(KSNIF_A_CAPTURE_STATE, st.state));
-	seq_printf(m, "errno %d\n", -st.error);
-	seq_printf(m, "unsynced %d\n", st.unsynced);
-	seq_printf(m, "torn %d\n", st.torn);
-	seq_printf(m, "device_name %s\n", st.settings.device_name);
-	seq_printf(m, "family %s\n", enum_name(KSNIF_A_CAPTURE_FAMILY, st.settings.family));
-	seq_puts(m, "logfile ");
-	seq_escape(m, st.settings.logfile, "\n\\");
-	seq_printf(m, "\nsnaplen %u\n", st.settings.snaplen);
-	seq_printf(m, "queue_size %llu\n", st.settings.queue_size);
-	seq_printf(m, "format %s\n", enum_name(KSNIF_A_CAPTURE_FORMAT, st.settings.format));
-	seq_printf(m, "io %s\n", enum_name(KSNIF_A_CAPTURE_IO, st.settings.io));
-	seq_printf(m, "file_size %llu\n", st.file_size);
+	show_state(m, &st);
+	show_text(m, "sees", sees[st.settings.family]);
 	show_stats(m, &stats);
-	seq_printf(m, "last_error %s\n", READ_ONCE(cap->last_error) ?: "");
+	show_text(m, "last_error", READ_ONCE(cap->last_error) ?: "none");
 	ksnif_settings_free(&st.settings);
 	return 0;
 }
