@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 )
 
 // Fetch downloads and makes all that the cache can hold, so that everything
@@ -76,20 +75,21 @@ func (c *Cache) removeStale(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var current []string
+	current := map[string]bool{}
 	for _, kv := range v.Kernels {
-		current = append(current, kv.Release)
+		current[c.kernelDir(kv.Release)] = true
+		current[c.path("source", kv.Release)] = true
 	}
 	var errs []error
 	for _, kind := range []string{"kernels", "source"} {
 		dirs, err := filepath.Glob(c.path(kind, "*"))
 		errs = append(errs, err)
 		for _, dir := range dirs {
-			if !slices.Contains(current, filepath.Base(dir)) {
+			if !current[dir] {
 				errs = append(errs, os.RemoveAll(dir))
 			}
 		}
 	}
-	errs = append(errs, prune(c.path("headers", "*"), 1), prune(c.path("initramfs", "*.cpio"), keepArchives*len(current)))
+	errs = append(errs, prune(c.path("headers", "*"), 1), prune(c.path("initramfs", "*.cpio"), keepArchives*len(v.Kernels)))
 	return errors.Join(errs...)
 }

@@ -51,7 +51,7 @@ func (c *Cache) Initramfs(ctx context.Context, k *Kernel) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	target := c.path("initramfs", k.Release+"-"+hashOf(archiveVersion, modulesVersion, userland, k.ModDir, sum)+".cpio")
+	target := c.path("initramfs", k.Release+"-"+hashOf(archiveVersion, userland, k.ModDir, sum)+".cpio")
 	if exists(target) {
 		now := time.Now()
 		// What is in use must not be the first to go when prune looks.

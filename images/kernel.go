@@ -63,12 +63,18 @@ func (c *Cache) Kernel(ctx context.Context, name string) (*Kernel, error) {
 	return c.cachedKernel(name, release)
 }
 
+// kernelDir is where a kernel lies in the cache. The name changes with what is
+// kept of its packages, lest an older selection be taken for today's.
+func (c *Cache) kernelDir(release string) string {
+	return c.path("kernels", release+"-"+kernelLayout())
+}
+
 // cachedKernel describes a kernel that lies unpacked in the cache.
 func (c *Cache) cachedKernel(name, release string) (*Kernel, error) {
 	if release == "" {
 		return nil, fs.ErrNotExist
 	}
-	root := c.path("kernels", release)
+	root := c.kernelDir(release)
 	k := &Kernel{
 		Name:    name,
 		Release: release,
@@ -104,7 +110,7 @@ func (c *Cache) fetchKernel(ctx context.Context, name string) (string, error) {
 	if _, err := c.cachedKernel(name, kv.Release); err == nil {
 		return kv.Release, nil
 	}
-	return kv.Release, c.replaceDir(c.path("kernels", kv.Release), func(dir string) error {
+	return kv.Release, c.replaceDir(c.kernelDir(kv.Release), func(dir string) error {
 		return c.unpackKernel(ctx, a, kv, dir)
 	})
 }
@@ -228,7 +234,7 @@ func (c *Cache) localModules(ctx context.Context, dir, release string) (string, 
 	if err != nil {
 		return "", err
 	}
-	target := c.path("modules", hashOf(modulesVersion, dir, info.ModTime().String()))
+	target := c.path("modules", hashOf(kernelLayout(), dir, info.ModTime().String()))
 	err = c.populate(ctx, target, func(fresh string) error {
 		return c.step(ctx, "copying the modules of "+release, func() error {
 			return selectModules(ctx, dir, fresh, release, "")

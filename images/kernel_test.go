@@ -58,7 +58,7 @@ func TestKernelFromCache(t *testing.T) {
 	_, err = c.Kernel(t.Context(), "6.1")
 	require.ErrorContains(t, err, "apt-get", "an incomplete kernel is fetched")
 
-	touch(t, c.path("kernels", release), map[string]string{
+	touch(t, c.kernelDir(release), map[string]string{
 		"boot/vmlinuz-" + release:                       "",
 		"usr/src/linux-headers-" + release + "/.config": "",
 		"lib/modules/" + release + "/modules.dep":       "",
@@ -66,7 +66,7 @@ func TestKernelFromCache(t *testing.T) {
 	k, err := c.Kernel(t.Context(), "6.1")
 	require.NoError(t, err)
 	assert.Equal(t, release, k.Release)
-	assert.Equal(t, c.path("kernels", release, "usr/src/linux-headers-"+release), k.KDIR)
+	assert.Equal(t, filepath.Join(c.kernelDir(release), "usr/src/linux-headers-"+release), k.KDIR)
 	for _, file := range []string{k.Image, k.Config, k.ModDir} {
 		_, err := os.Stat(file)
 		require.NoError(t, err)

@@ -19,10 +19,6 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// modulesVersion changes when the selection below does, so that archives made
-// from an older one are not taken for current.
-const modulesVersion = "modules 1"
-
 // moduleDirs are the folders and single modules that guests get, with all that
 // these depend on. The rest (drivers of real hardware, remote file systems)
 // would only make every boot slower.
@@ -43,6 +39,10 @@ var moduleDirs = []string{ //nolint:gochecknoglobals // a constant in all but na
 	"crypto/des_generic", "crypto/echainiv", "crypto/essiv", "crypto/gcm", "crypto/seqiv", "crypto/xts",
 	"lib/libcrc32c", "lib/ts_",
 }
+
+// kernelLayout is a short name for what selectModules and fixHeaders do. The
+// number changes with their code.
+func kernelLayout() string { return hashOf("2", strings.Join(moduleDirs, " "))[:6] }
 
 // wantedModule says whether guests get a module for its own sake. name is
 // relative to lib/modules/RELEASE.
