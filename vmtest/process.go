@@ -108,6 +108,17 @@ func (p *process) stop() {
 	}
 }
 
+func (p *process) ended() <-chan struct{} { return p.done }
+
+// exit explains a failure with what QEMU printed.
+func (p *process) exit() error {
+	text := p.stderr.String()
+	if p.err == nil || text == "" {
+		return p.err
+	}
+	return fmt.Errorf("%w: %s", p.err, text)
+}
+
 func (p *process) closeChannels() error {
 	var errs []error
 	for _, c := range []net.Conn{p.console, p.report, p.output, p.input} {

@@ -168,7 +168,7 @@ func (b *boot) run(ctx context.Context, to sink) (ending, error) {
 	go readConsole(p.console, messages)
 	go readRecords(p.report, messages)
 	go readOutput(p.output, messages)
-	w := &watcher{boot: b, process: p, sink: to, start: time.Now()}
+	w := &watcher{boot: b, vm: p, sink: to}
 	end := w.watch(ctx, messages)
 	return end, errors.Join(ctx.Err(), ignoreClosed(p.closeChannels()))
 }

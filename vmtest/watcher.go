@@ -12,12 +12,18 @@ import (
 	"ksnif/vmtest/proto"
 )
 
+// vm is what a watcher can do about a QEMU.
+type vm interface {
+	stop()                  // end it, and return when it is gone
+	ended() <-chan struct{} // closed when it is gone
+	exit() error            // then: how it exited
+}
+
 // watcher follows one boot to its end, and says why it ended.
 type watcher struct {
 	boot    *boot
-	process *process
+	vm      vm
 	sink    sink
-	start   time.Time
 	up      bool
 	verdict bool
 	panic   string // the console's line
@@ -67,7 +73,7 @@ func (w *watcher) watch(ctx context.Context, messages <-chan message) ending {
 			return w.end(messages, fmt.Sprintf("the VM did not end within %s of its verdict", powerOffLimit))
 		case <-up.c():
 			return w.end(messages, fmt.Sprintf("init was not up after %s with KVM", kvmBootLimit))
-		case <-w.process.done:
+		case <-w.vm.ended():
 			return w.exited(messages)
 		case <-ctx.Done():
 			return w.end(messages, "interrupted")
@@ -103,7 +109,7 @@ func (w *watcher) take(m message) {
 
 // end stops QEMU for a reason of the host's.
 func (w *watcher) end(messages <-chan message, reason string) ending {
-	w.process.stop()
+	w.vm.stop()
 	w.drain(messages)
 	return ending{Reason: reason, Limit: true, NeverUp: !w.up}
 }
@@ -112,11 +118,12 @@ func (w *watcher) end(messages <-chan message, reason string) ending {
 func (w *watcher) exited(messages <-chan message) ending {
 	w.drain(messages)
 	e := ending{NeverUp: !w.up}
+	err := w.vm.exit()
 	switch {
 	case w.panic != "":
 		e.Reason = w.panic
-	case w.process.err != nil:
-		e.Reason = fmt.Sprintf("QEMU: %v: %s", w.process.err, w.process.stderr.String())
+	case err != nil:
+		e.Reason = fmt.Sprintf("QEMU: %v", err)
 	case !w.verdict && !w.up:
 		e.Reason = "the VM ended before init reported"
 	case !w.verdict:

@@ -88,8 +88,8 @@ func Poll(t testing.TB, limit time.Duration, what string, ok func() bool) {
 	}
 }
 
-// AllowKernelLog announces a report of the kernel that the test causes on purpose. The expression has to match the
-// report's title; any other report still fails the test.
+// AllowKernelLog announces a report of the kernel that the test causes on purpose. An announced expression has to
+// match each line of the report that says what it is about; any other report still fails the test.
 func AllowKernelLog(t testing.TB, expr, reason string) {
 	t.Helper()
 	f, err := os.OpenFile(proto.PathAllowed, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)

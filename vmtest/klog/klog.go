@@ -19,8 +19,9 @@ const (
 
 // Splat is one report of the kernel.
 type Splat struct {
-	Title string   // its most telling line
-	Lines []string // the report, from its first line on
+	Title   string   // its most telling line
+	Telling []string // all lines that say what it is about; none if the title is not one
+	Lines   []string // the report, from its first line on
 }
 
 // Scanner finds reports in a log that is fed line by line.
@@ -54,28 +55,41 @@ func (s *Scanner) Line(line string) bool {
 	line = Strip(line)
 	m := s.match(line)
 	switch {
-	case s.open:
+	case s.open && !s.startsNext(m):
 		s.extend(line, m)
 		return false
 	case m == nil:
 		s.gap++
 		return false
-	case m.weak && len(s.found) > 0 && s.gap < tailGap:
+	case m.tail && len(s.found) > 0 && s.gap < tailGap:
 		s.open = true
 		s.extend(line, m)
 		return false
 	}
-	s.found = append(s.found, Splat{Title: line, Lines: []string{line}})
+	splat := Splat{Title: line, Lines: []string{line}}
+	if !m.weak {
+		splat.Telling = []string{line}
+	}
+	s.found = append(s.found, splat)
 	s.open, s.weak, s.gap = true, m.weak, 0
 	return true
+}
+
+// startsNext says whether the line starts another report although none ended. A corrupted list is reported in a
+// line before the BUG that it leads to: that is one.
+func (s *Scanner) startsNext(m *pattern) bool {
+	return m != nil && m.head && len(s.found[len(s.found)-1].Lines) > 5
 }
 
 // extend adds a line to the report that is open.
 func (s *Scanner) extend(line string, m *pattern) {
 	last := &s.found[len(s.found)-1]
 	last.Lines = append(last.Lines, line)
-	if s.weak && m != nil && !m.weak {
-		last.Title, s.weak = line, false
+	if m != nil && !m.weak {
+		last.Telling = append(last.Telling, line)
+		if s.weak {
+			last.Title, s.weak = line, false
+		}
 	}
 	// A line of === directly behind the title opens a lockdep or KASAN report, it does not end it.
 	if (endRe.MatchString(line) && len(last.Lines) > 3) || len(last.Lines) >= maxLines {
@@ -104,9 +118,6 @@ func (s *Scanner) Splats() []Splat {
 	s.found, s.open, s.gap = nil, false, tailGap
 	return found
 }
-
-// Peek returns what was found so far and goes on.
-func (s *Scanner) Peek() []Splat { return s.found }
 
 // Scan finds the reports in a whole log.
 func Scan(log string) []Splat {

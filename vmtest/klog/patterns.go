@@ -10,20 +10,28 @@ type pattern struct {
 	// weak lines are part of a report but do not say what it is about: a report that starts with one
 	// takes its title from the first strong line that follows.
 	weak bool
+	// tail lines may follow a report that has ended, and still belong to it.
+	tail bool
+	// head lines start a report even where another one has not ended.
+	head bool
 }
 
 func strong(expr string) pattern { return pattern{re: regexp.MustCompile(expr)} }
 
 func weak(expr string) pattern { return pattern{re: regexp.MustCompile(expr), weak: true} }
 
+func tail(expr string) pattern { return pattern{re: regexp.MustCompile(expr), weak: true, tail: true} }
+
+func head(expr string) pattern { return pattern{re: regexp.MustCompile(expr), weak: true, head: true} }
+
 // patterns apply to a line without its time stamp. They are the kernel's own words: whoever adds one adds a
 // recorded report to testdata/, and looks whether a clean boot stays clean.
 func patterns() []pattern {
 	return []pattern{
-		weak(`^-+\[ cut here \]-+`),
-		weak(`^(\d+:)?RIP: `),
+		head(`^-+\[ cut here \]-+`),
+		tail(`^(\d+:)?RIP: `),
 		weak(`^Call Trace:`),
-		weak(`^Kernel panic - not syncing`),
+		tail(`^Kernel panic - not syncing`),
 		weak(`^kernel tried to execute NX-protected page`),
 		strong(`\bWARNING: `),
 		strong(`\bBUG: `),
@@ -37,7 +45,6 @@ func patterns() []pattern {
 		strong(`^rcu: .*kthread starved for`),
 		strong(`possible (circular locking|recursive locking|irq lock inversion|deadlock)`),
 		strong(`inconsistent lock state|suspicious RCU usage|DEBUG_LOCKS_WARN_ON`),
-		strong(`sleeping function called|scheduling while atomic`),
 		strong(`unreferenced object 0x|^kmemleak: \d+ new suspected memory leaks`),
 		strong(`\brefcount_t: `),
 		strong(`\blist_(add|del)(_valid|_entry_valid)? corruption|\blist_(add|del) (double|corruption)`),

@@ -16,8 +16,6 @@ var (
 	logRe  = regexp.MustCompile(`^ {4,}[^\s:]+\.go:\d+: (.*)$`)
 )
 
-func compile(expr string) (*regexp.Regexp, error) { return regexp.Compile(expr) }
-
 // parser reads the output of `-test.v` as far as the harness needs it: how the test ended, and why parts were
 // skipped.
 type parser struct {

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -230,12 +232,16 @@ func readAllowed() []allowedReport {
 	return list
 }
 
-// isAllowed says whether a test had announced the report.
+// isAllowed says whether a test had announced the report: every line of it that says what it is about, or one report
+// could hide another.
 func isAllowed(s klog.Splat, allow []allowedReport) bool {
-	for _, a := range allow {
-		if re, err := compile(a.expr); err == nil && re.MatchString(s.Title) {
-			return true
+	for _, line := range s.Telling {
+		if !slices.ContainsFunc(allow, func(a allowedReport) bool {
+			re, err := regexp.Compile(a.expr)
+			return err == nil && re.MatchString(line)
+		}) {
+			return false
 		}
 	}
-	return false
+	return len(s.Telling) > 0
 }
