@@ -80,6 +80,7 @@ int ksnif_settings_copy(struct ksnif_settings *to, const struct ksnif_settings *
 void ksnif_settings_free(struct ksnif_settings *s);
 bool ksnif_settings_any_device(const struct ksnif_settings *s);
 void ksnif_settings_limits(void);
+const char *ksnif_settings_refusal(int attr);
 
 int ksnif_change_string(struct ksnif_change *change, int attr, const char *value,
 			struct netlink_ext_ack *extack);

@@ -19,8 +19,8 @@
 #include "genl_gen.h"
 #include "ksnif.h"
 
-/* "logfile ", the longest path, a newline */
-#define CONTROL_MAX	(8 + KSNIF_LOGFILE_MAX + 1)
+/* A command has room, and so have values that are too long: they get their own refusal. */
+#define CONTROL_MAX	(2 * PATH_MAX)
 
 static bool proc_allowed(const struct file *file)
 {
@@ -127,7 +127,7 @@ static int control_set(struct ksnif_capture *cap, const char *name, const char *
 	} else {
 		err = ksnif_attr_parse_number(&ksnif_capture_attrs[attr], value, &number);
 		if (err)
-			extack->_msg = ksnif_capture_attrs[attr].refusal;
+			extack->_msg = ksnif_settings_refusal(attr);
 		else
 			err = ksnif_change_number(&change, attr, number, extack);
 	}
@@ -163,14 +163,14 @@ static int control_line(struct ksnif_capture *cap, const char __user *buf, size_
 	char *line;
 	int err;
 
-	if (!size || size > CONTROL_MAX) {
-		NL_SET_ERR_MSG(extack, "control: must be one command");
+	if (size > CONTROL_MAX) {
+		NL_SET_ERR_MSG(extack, "control: too long for a command");
 		return -EINVAL;
 	}
 	line = memdup_user_nul(buf, size);
 	if (IS_ERR(line))
 		return PTR_ERR(line);
-	if (line[size - 1] == '\n')
+	if (size && line[size - 1] == '\n')
 		line[--size] = '\0';
 	if (strlen(line) != size || strchr(line, '\n')) {
 		NL_SET_ERR_MSG(extack, "control: must be one command");

@@ -89,6 +89,13 @@ int ksnif_change_string(struct ksnif_change *change, int attr, const char *value
 	return 0;
 }
 
+/* Why a value of that setting, KSNIF_A_CAPTURE_*, is refused. */
+const char *ksnif_settings_refusal(int attr)
+{
+	return attr == KSNIF_A_CAPTURE_QUEUE_SIZE ? queue_size_text :
+	       ksnif_capture_attrs[attr].refusal;
+}
+
 /* Note a number's or an enum's new value. @attr is KSNIF_A_CAPTURE_*. 0 or negative errno. */
 int ksnif_change_number(struct ksnif_change *change, int attr, u64 value,
 			struct netlink_ext_ack *extack)
@@ -98,8 +105,7 @@ int ksnif_change_number(struct ksnif_change *change, int attr, u64 value,
 	if (!err && attr == KSNIF_A_CAPTURE_QUEUE_SIZE && value > queue_size_max)
 		err = -ERANGE;
 	if (err) {
-		extack->_msg = attr == KSNIF_A_CAPTURE_QUEUE_SIZE ? queue_size_text :
-			       ksnif_capture_attrs[attr].refusal;
+		extack->_msg = ksnif_settings_refusal(attr);
 		return err;
 	}
 
