@@ -211,8 +211,11 @@ ssize_t ksnif_file_write(struct ksnif_file *f, const u8 *buf, size_t len, size_t
 			n = f->limit - f->pos;
 		}
 		ret = file_write_once(f, buf + *done, n);
-		if (ret < 0)
+		if (ret < 0) {
+			/* one that was accepted and could not be synced has grown the file */
+			f->pos = max(f->pos, i_size_read(file_inode(f->file)));
 			return ret;
+		}
 		if (!ret)
 			return -EIO;
 		f->pos += ret;
