@@ -17,14 +17,18 @@ static struct genl_family ksnif_family;
 static DEFINE_MUTEX(events_lock);
 static bool events_on;
 
-/* The capture that a request means, once the request itself is in order. */
-static struct ksnif_capture *find_capture(struct net *net, const struct ksnif_attr *attrs,
-					  int max, const struct nlmsghdr *nlh,
-					  const struct nlattr *name,
-					  struct netlink_ext_ack *extack)
+/*
+ * The capture that a request means, once the request is in order. Every request has its
+ * capture's name as attribute 1.
+ */
+static struct ksnif_capture *find_capture(struct net *net, const struct nlmsghdr *nlh,
+					  struct nlattr **attrs, struct netlink_ext_ack *extack)
 {
-	int err = ksnif_attr_check_twice(attrs, max, nlh, extack);
+	const struct nlattr *name = attrs[KSNIF_A_CAPTURE_NAME];
+	int err;
 
+	BUILD_BUG_ON((int)KSNIF_A_CAPTURE_NAME != (int)KSNIF_A_STATS_NAME);
+	err = ksnif_attr_check_twice(ksnif_capture_attrs, KSNIF_A_CAPTURE_MAX, nlh, extack);
 	if (err)
 		return ERR_PTR(err);
 	if (name && nla_strcmp(name, KSNIF_CAPTURE_NAME)) {
@@ -36,8 +40,18 @@ static struct ksnif_capture *find_capture(struct net *net, const struct ksnif_at
 
 static struct ksnif_capture *info_capture(struct genl_info *info)
 {
-	return find_capture(genl_info_net(info), ksnif_capture_attrs, KSNIF_A_CAPTURE_MAX,
-			    info->nlhdr, info->attrs[KSNIF_A_CAPTURE_NAME], info->extack);
+	return find_capture(genl_info_net(info), info->nlhdr, info->attrs, info->extack);
+}
+
+/* Send the reply if all of it could be put into it. */
+static int reply(struct sk_buff *msg, void *hdr, int err, struct genl_info *info)
+{
+	if (err) {
+		nlmsg_free(msg);
+		return err;
+	}
+	genlmsg_end(msg, hdr);
+	return genlmsg_reply(msg, info);
 }
 
 /* ---- get and set ---------------------------------------------------------- */
@@ -80,29 +94,19 @@ int ksnif_nl_get_doit(struct sk_buff *skb, struct genl_info *info)
 	struct ksnif_capture *cap = info_capture(info);
 	struct ksnif_status st;
 	struct sk_buff *msg;
+	int err = -ENOMEM;
 	void *hdr;
-	int err;
 
 	if (IS_ERR(cap))
 		return PTR_ERR(cap);
-	err = ksnif_capture_status(cap, &st);
-	if (err)
-		return err;
-
-	err = -ENOMEM;
+	if (ksnif_capture_status(cap, &st))
+		return -ENOMEM;
 	/* 512 bytes hold all but the path with ease */
 	msg = genlmsg_new(nla_total_size(strlen(st.settings.logfile) + 1) + 512, GFP_KERNEL);
-	if (!msg)
-		goto out;
-	err = -EMSGSIZE;
-	hdr = genlmsg_put_reply(msg, info, &ksnif_family, 0, KSNIF_CMD_GET);
-	if (!hdr || put_status(msg, &st)) {
-		nlmsg_free(msg);
-		goto out;
+	if (msg) {
+		hdr = genlmsg_put_reply(msg, info, &ksnif_family, 0, KSNIF_CMD_GET);
+		err = reply(msg, hdr, hdr ? put_status(msg, &st) : -EMSGSIZE, info);
 	}
-	genlmsg_end(msg, hdr);
-	err = genlmsg_reply(msg, info);
-out:
 	ksnif_settings_free(&st.settings);
 	return err;
 }
@@ -210,9 +214,7 @@ static int put_stats(struct sk_buff *skb, const struct ksnif_stats *st)
 
 int ksnif_nl_stats_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	struct ksnif_capture *cap =
-		find_capture(genl_info_net(info), ksnif_stats_attrs, KSNIF_A_STATS_MAX,
-			     info->nlhdr, info->attrs[KSNIF_A_STATS_NAME], info->extack);
+	struct ksnif_capture *cap = info_capture(info);
 	struct ksnif_stats st;
 	struct sk_buff *msg;
 	void *hdr;
@@ -224,12 +226,7 @@ int ksnif_nl_stats_doit(struct sk_buff *skb, struct genl_info *info)
 		return -ENOMEM;
 	ksnif_capture_stats(cap, &st, -1);
 	hdr = genlmsg_put_reply(msg, info, &ksnif_family, 0, KSNIF_CMD_STATS);
-	if (!hdr || put_stats(msg, &st)) {
-		nlmsg_free(msg);
-		return -EMSGSIZE;
-	}
-	genlmsg_end(msg, hdr);
-	return genlmsg_reply(msg, info);
+	return reply(msg, hdr, hdr ? put_stats(msg, &st) : -EMSGSIZE, info);
 }
 
 /* cb->args[0] is the next CPU, cb->args[1] says that the request was found in order. */
@@ -241,9 +238,7 @@ int ksnif_nl_stats_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 	void *hdr;
 
 	if (!cb->args[1]) {
-		cap = find_capture(sock_net(skb->sk), ksnif_stats_attrs, KSNIF_A_STATS_MAX,
-				   cb->nlh, ksnif_dump_attrs(cb)[KSNIF_A_STATS_NAME],
-				   cb->extack);
+		cap = find_capture(sock_net(skb->sk), cb->nlh, ksnif_dump_attrs(cb), cb->extack);
 		if (IS_ERR(cap))
 			return PTR_ERR(cap);
 		cb->args[1] = 1;
