@@ -31,15 +31,18 @@ type kind struct {
 
 // linkKind is a way to put a good datagram into an Ethernet frame.
 type linkKind struct {
-	name  string
-	reach bool
-	wrap  func(c *crafter, ip []byte, protocol uint16) []byte
+	name   string
+	reach  bool
+	tagged bool
+	wrap   func(c *crafter, ip []byte, protocol uint16) []byte
 }
 
 // crafter makes packets for a device. All that is random comes from its seed.
 type crafter struct {
 	*rand.Rand
 	raw        bool // no Ethernet header
+	family     int  // only this one, if not 0
+	untagged   bool // no frames with VLAN tags
 	mtu        int
 	src, dst   net.HardwareAddr
 	src4, dst4 net.IP
@@ -83,12 +86,14 @@ func (c *crafter) corpus(rounds int) []frame {
 	var frames []frame
 	for range rounds {
 		for _, k := range ipKinds {
-			frames = append(frames, c.make(k)...)
-		}
-		if c.raw {
-			continue
+			if c.family == 0 || c.family == k.family {
+				frames = append(frames, c.make(k)...)
+			}
 		}
 		for _, k := range linkKinds {
+			if c.raw || c.untagged && k.tagged {
+				continue
+			}
 			family, build := family4, oneUDP4
 			if c.IntN(2) == 0 {
 				family, build = family6, oneUDP6

@@ -130,28 +130,28 @@ var bad4 = []kind{
 
 // linkKinds are for devices with an Ethernet header.
 var linkKinds = []linkKind{
-	{"other host", false, func(c *crafter, ip []byte, p uint16) []byte {
+	{"other host", false, false, func(c *crafter, ip []byte, p uint16) []byte {
 		return c.ether(net.HardwareAddr{2, 1, 1, 1, 1, byte(c.Uint32())}, p, ip)
 	}},
-	{"almost this host", false, func(c *crafter, ip []byte, p uint16) []byte {
+	{"almost this host", false, false, func(c *crafter, ip []byte, p uint16) []byte {
 		mac := append(net.HardwareAddr(nil), c.dst...)
 		mac[c.IntN(5)+1] ^= 1 << c.IntN(8)
 		return c.ether(mac, p, ip)
 	}},
-	{"link broadcast", true, func(c *crafter, ip []byte, p uint16) []byte {
+	{"link broadcast", true, false, func(c *crafter, ip []byte, p uint16) []byte {
 		return c.ether(net.HardwareAddr{255, 255, 255, 255, 255, 255}, p, ip)
 	}},
-	{"link multicast", true, func(c *crafter, ip []byte, p uint16) []byte {
+	{"link multicast", true, false, func(c *crafter, ip []byte, p uint16) []byte {
 		return c.ether(net.HardwareAddr{1, 0, 0x5e, 0, 0, 1}, p, ip)
 	}},
-	{"the other ethertype", false, func(c *crafter, ip []byte, p uint16) []byte {
+	{"the other ethertype", false, false, func(c *crafter, ip []byte, p uint16) []byte {
 		return c.ether(c.dst, etherIPv4^etherIPv6^p, ip)
 	}},
-	{"ethertype of nobody", false, func(c *crafter, ip []byte, _ uint16) []byte { return c.ether(c.dst, 0x88b5, ip) }},
-	{"802.3 length", false, func(c *crafter, ip []byte, _ uint16) []byte { return c.ether(c.dst, 0x100, ip) }},
-	{"priority tag", true, func(c *crafter, ip []byte, p uint16) []byte { return c.tagged(uint16(c.IntN(16))<<12, p, ip) }},
-	{"vlan of nobody", false, func(c *crafter, ip []byte, p uint16) []byte { return c.tagged(uint16(1000+c.IntN(1000)), p, ip) }},
-	{"no payload", false, func(c *crafter, _ []byte, p uint16) []byte { return c.ether(c.dst, p, nil) }},
+	{"ethertype of nobody", false, false, func(c *crafter, ip []byte, _ uint16) []byte { return c.ether(c.dst, 0x88b5, ip) }},
+	{"802.3 length", false, false, func(c *crafter, ip []byte, _ uint16) []byte { return c.ether(c.dst, 0x100, ip) }},
+	{"priority tag", true, true, func(c *crafter, ip []byte, p uint16) []byte { return c.tagged(uint16(c.IntN(16))<<12, p, ip) }},
+	{"vlan of nobody", false, true, func(c *crafter, ip []byte, p uint16) []byte { return c.tagged(uint16(1000+c.IntN(1000)), p, ip) }},
+	{"no payload", false, false, func(c *crafter, _ []byte, p uint16) []byte { return c.ether(c.dst, p, nil) }},
 }
 
 // tagged puts a VLAN tag before the protocol.

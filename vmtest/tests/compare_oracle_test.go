@@ -15,6 +15,7 @@ type oracle struct {
 	raw      bool // the device has no link-layer header
 	mac      net.HardwareAddr
 	loopback bool
+	tags     int // VLAN tags that stay in the device's link-layer header
 }
 
 const (
@@ -39,7 +40,11 @@ func (o oracle) look(frame []byte) (seen []byte, family int) {
 	if len(frame) < etherHeader || !o.forUs(frame[:6]) {
 		return nil, 0
 	}
-	head, rest := frame[:etherHeader-2], frame[etherHeader-2:]
+	typeAt := etherHeader - 2 + o.tags*vlanTag
+	if len(frame) < typeAt+2 {
+		return nil, 0
+	}
+	head, rest := frame[:typeAt], frame[typeAt:]
 	for ethertype(rest) == etherVLAN || ethertype(rest) == etherQinQ {
 		// A priority tag is taken off. Any other tag would have taken the frame to a VLAN device.
 		if len(rest) < 2+vlanTag || binary.BigEndian.Uint16(rest[2:])&0xfff != 0 {
