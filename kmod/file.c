@@ -95,6 +95,8 @@ static const char *file_open_text(int err)
 		return "logfile: read-only file system";
 	case -ENOTDIR:
 		return "logfile: part of the path is no directory";
+	case -EISDIR:
+		return "logfile: is a directory";
 	case -ELOOP:
 		return "logfile: is a symbolic link";
 	case -ENOSPC:
