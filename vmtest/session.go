@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"time"
 
@@ -25,6 +26,7 @@ type Guest struct {
 	Module string // ksnif.ko, or nothing
 	Tool   string // ksnifctl, or nothing
 	Tests  string // test binary, or nothing
+	Schema string // folder of JSON schemas for the tests, or nothing
 	Script string // shell script, or nothing
 	In     string // folder to show at /in, or nothing
 	Seed   string // folder whose contents /out starts with, or nothing
@@ -98,6 +100,18 @@ func (b *boot) prepare(ctx context.Context) error {
 	if err := os.WriteFile(b.file("plan.json"), plan, 0o644); err != nil {
 		return err
 	}
+	files, err := b.files()
+	if err != nil {
+		return err
+	}
+	if err := images.Archive(b.file("ride.cpio"), files); err != nil {
+		return err
+	}
+	return join(b.file("initrd"), b.guest.Base, b.file("ride.cpio"))
+}
+
+// files are those of the second archive.
+func (b *boot) files() (map[string]images.File, error) {
 	files := map[string]images.File{proto.PathPlan: {Host: b.file("plan.json"), Mode: 0o644}}
 	for inside, f := range map[string]images.File{
 		proto.PathModule: {Host: b.guest.Module, Mode: 0o644},
@@ -109,10 +123,14 @@ func (b *boot) prepare(ctx context.Context) error {
 			files[inside] = f
 		}
 	}
-	if err := images.Archive(b.file("ride.cpio"), files); err != nil {
-		return err
+	if b.guest.Schema == "" {
+		return files, nil
 	}
-	return join(b.file("initrd"), b.guest.Base, b.file("ride.cpio"))
+	schemas, err := filepath.Glob(filepath.Join(b.guest.Schema, "*.json"))
+	for _, f := range schemas {
+		files[path.Join(proto.DirSchema, filepath.Base(f))] = images.File{Host: f, Mode: 0o644}
+	}
+	return files, err
 }
 
 // join writes archives behind each other. The kernel wants each to start at a multiple of four.

@@ -80,6 +80,7 @@ func (h *Harness) Test(ctx context.Context, r TestRun) (*Result, error) {
 	if guest.Tests, err = filepath.Abs(r.Binary); err != nil {
 		return nil, err
 	}
+	guest.Schema = filepath.Join(h.Root, "ctl", "schema")
 	if r.Where == "" {
 		r.Where = h.name(r.Kernel)
 	}

@@ -23,6 +23,7 @@ const (
 	PathScript  = "/ksnif/script"
 	PathModule  = "/ksnif/ksnif.ko"
 	PathAllowed = "/run/ksnif-allowed" // kernel messages that the running test expects
+	DirSchema   = "/ksnif/schema"      // of the JSON that ksnifctl prints, for tests
 	DirOut      = "/out"
 	DirIn       = "/in"
 )
