@@ -142,7 +142,10 @@ olddefconfig: deps-build out/bin/mk ## write .config: your choices, defaults for
 		vars=$$(out/bin/mk kernel $(VM_KERNEL)); eval "$$vars"; \
 		conf=$$KDIR/scripts/kconfig/conf; \
 	fi; \
-	KCONFIG_CONFIG=.config "$$conf" --olddefconfig Kconfig
+	mkdir -p out/kconfig; \
+	KCONFIG_CONFIG=.config KCONFIG_AUTOCONFIG=out/kconfig/auto.conf \
+		KCONFIG_AUTOHEADER=out/kconfig/autoconf.h KCONFIG_RUSTCCFG=out/kconfig/rustc_cfg \
+		"$$conf" --olddefconfig Kconfig
 
 fetch: deps out/bin/mk ## download everything, so that the rest works offline
 	@out/bin/mk fetch $(if $(filter-out 0,$(UPDATE)),-update)
