@@ -24,15 +24,15 @@ show $right ksnifctl start
 say 'traffic from left: ping, ping -6, TCP, UDP'
 show $left ping -c 3 -i 0.2 -q 192.0.2.2
 show $left ping -6 -c 3 -i 0.2 -q 2001:db8::2
-$right busybox nc -l -p 7000 >/tmp/tcp &
+$right busybox nc -l -p 9998 >/tmp/tcp &
 tcp=$!
 sleep 1
-echo 'hello over TCP' | $left busybox nc -w 5 192.0.2.2 7000
+echo 'hello over TCP' | $left busybox nc -w 5 192.0.2.2 9998
 wait $tcp
 cat /tmp/tcp
 # Nobody listens there, but the packet arrives all the same.
 echo 'hello over UDP' >/tmp/udp
-show $left bash -c 'cat /tmp/udp >/dev/udp/192.0.2.2/7001'
+show $left bash -c 'cat /tmp/udp >/dev/udp/192.0.2.2/9999'
 
 say 'the capture is stopped, and its books are shown'
 show $right ksnifctl stop

@@ -5,7 +5,6 @@ package vmtest
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -74,7 +73,8 @@ func (m *machine) start(ctx context.Context) (*process, error) {
 	for i, e := range ends {
 		conn, file, err := socketPair()
 		if err != nil {
-			return nil, errors.Join(err, p.closeChannels())
+			p.closeChannels()
+			return nil, err
 		}
 		*e.conn = conn
 		files = append(files, file)
@@ -88,7 +88,8 @@ func (m *machine) start(ctx context.Context) (*process, error) {
 	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
 	p.cmd.WaitDelay = 3 * time.Second
 	if err := p.cmd.Start(); err != nil {
-		return nil, errors.Join(fmt.Errorf("start QEMU: %w", err), p.closeChannels())
+		p.closeChannels()
+		return nil, fmt.Errorf("start QEMU: %w", err)
 	}
 	go func() {
 		p.err = p.cmd.Wait()
@@ -119,14 +120,19 @@ func (p *process) exit() error {
 	return fmt.Errorf("%w: %s", p.err, text)
 }
 
-func (p *process) closeChannels() error {
-	var errs []error
+// endInput ends the guest's input behind what is on its way: QEMU drops that if the socket is closed.
+func (p *process) endInput() {
+	if c, ok := p.input.(*net.UnixConn); ok {
+		_ = c.CloseWrite()
+	}
+}
+
+func (p *process) closeChannels() {
 	for _, c := range []net.Conn{p.console, p.report, p.output, p.input} {
 		if c != nil {
-			errs = append(errs, c.Close())
+			c.Close()
 		}
 	}
-	return errors.Join(errs...)
 }
 
 // commandLine returns what was started, for a reader who wants to do it by hand.

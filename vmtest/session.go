@@ -188,14 +188,8 @@ func (b *boot) run(ctx context.Context, to sink) (ending, error) {
 	go readOutput(p.output, messages)
 	w := &watcher{boot: b, vm: p, sink: to}
 	end := w.watch(ctx, messages)
-	return end, errors.Join(ctx.Err(), ignoreClosed(p.closeChannels()))
-}
-
-func ignoreClosed(err error) error {
-	if errors.Is(err, os.ErrClosed) {
-		return nil
-	}
-	return err
+	p.closeChannels()
+	return end, ctx.Err()
 }
 
 func readConsole(r io.Reader, to chan<- message) {

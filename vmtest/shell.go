@@ -5,9 +5,7 @@ package vmtest
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"sync/atomic"
@@ -18,10 +16,7 @@ import (
 	"ksnif/vmtest/proto"
 )
 
-const (
-	endOfFile = 0x04 // ^D
-	escape    = 0x1d // ^]
-)
+const escape = 0x1d // ^]
 
 // Shell gives the user a shell in a VM, on the terminal or on whatever standard input is. What is in dir is in
 // /out at the start, and what is left in /out is in dir at the end. The console goes to dir.log.
@@ -39,6 +34,7 @@ func (h *Harness) Shell(ctx context.Context, kernel, dir string) (*ScriptResult,
 	one := &single{h: h, kernel: kernel, guest: guest, mode: proto.ModeShell, dir: dir, out: h.Progress}
 	one.console = dir + ".log"
 	one.plan = func(p *proto.Plan) {
+		p.Terminal = isTerminal(t.in)
 		p.Rows, p.Cols = t.size()
 		p.Term = os.Getenv("TERM")
 	}
@@ -103,7 +99,7 @@ func (t *terminal) restore() {
 	}
 }
 
-// copy passes on what is typed. The end of a file or pipe is a ^D for the shell.
+// copy passes on what is typed. The guest's shell ends at the end of a file or pipe.
 func (t *terminal) copy(p *process) {
 	buf := make([]byte, 4096)
 	for {
@@ -119,9 +115,7 @@ func (t *terminal) copy(p *process) {
 			}
 		}
 		if err != nil {
-			if errors.Is(err, io.EOF) {
-				_, _ = p.input.Write([]byte{endOfFile})
-			}
+			p.endInput()
 			return
 		}
 	}

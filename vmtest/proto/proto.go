@@ -63,9 +63,11 @@ type Plan struct {
 	Kernel string `json:"kernel"`
 	Config string `json:"config"`
 	Accel  string `json:"accel"`
-	Rows   uint16 `json:"rows,omitempty"`
-	Cols   uint16 `json:"cols,omitempty"`
-	Term   string `json:"term,omitempty"`
+	// Terminal is set if a person sits before the shell; the rest is about the terminal.
+	Terminal bool   `json:"terminal,omitempty"`
+	Rows     uint16 `json:"rows,omitempty"`
+	Cols     uint16 `json:"cols,omitempty"`
+	Term     string `json:"term,omitempty"`
 }
 
 // Kind says what a record reports.

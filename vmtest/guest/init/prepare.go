@@ -6,6 +6,8 @@ import (
 	"debug/elf"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -23,6 +25,10 @@ func (s *session) prepare() error {
 	}
 	if err := unix.Chmod(proto.DirOut, 0o777|unix.S_ISVTX); err != nil {
 		return fmt.Errorf("chmod %s: %w", proto.DirOut, err)
+	}
+	// Nobody looks for results in it, and a folder that is not there cannot be in the way.
+	if err := os.Remove(filepath.Join(proto.DirOut, "lost+found")); err != nil && !os.IsNotExist(err) {
+		return err
 	}
 	if _, err := mountDisk(proto.SerialIn, proto.DirIn, unix.MS_RDONLY); err != nil {
 		return err

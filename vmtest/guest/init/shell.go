@@ -8,16 +8,22 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"time"
 
 	"github.com/creack/pty"
 
 	"ksnif/vmtest/proto"
 )
 
-const profile = `PS1='ksnif:\w# '
+// profile is read by the interactive shell, bash or busybox.
+const (
+	profilePath = "/run/ksnif-profile"
+	profile     = `PS1='ksnif:$PWD# '
 alias ll='ls -l'
-[ -r /ksnif/shrc ] && . /ksnif/shrc
+command -v ksnifctl >/dev/null && [ -n "$BASH" ] && . <(ksnifctl completion bash 2>/dev/null)
+:
 `
+)
 
 // banner says what a student can type, and how to leave.
 func (s *session) banner() string {
@@ -34,7 +40,7 @@ func (s *session) banner() string {
 		"",
 	}
 	if !s.plan.Module {
-		lines[3] = "  (no module was given to this VM)"
+		lines = append(lines[:3], "  (this VM was booted without the module)", "", lines[len(lines)-2], "")
 	}
 	return strings.Join(lines, "\r\n") + "\r\n"
 }
@@ -57,29 +63,65 @@ func (s *session) shell() error {
 	if err != nil {
 		return fmt.Errorf("input port: %w", err)
 	}
-	if err := os.WriteFile("/tmp/.profile", []byte(profile), 0o644); err != nil {
+	if err := os.WriteFile(profilePath, []byte(profile), 0o644); err != nil {
 		return err
 	}
 	cmd := exec.Command("/bin/sh", "-i")
+	if bash, err := exec.LookPath("bash"); err == nil {
+		cmd = exec.Command(bash, "--rcfile", profilePath, "-i")
+	}
 	cmd.Dir = proto.DirOut
-	cmd.Env = append(os.Environ(), append(guestEnv(s.plan), "ENV=/tmp/.profile")...)
+	cmd.Env = append(os.Environ(), append(guestEnv(s.plan), "ENV="+profilePath)...)
 	if s.plan.Term != "" {
 		cmd.Env = append(cmd.Env, "TERM="+s.plan.Term)
 	}
+	run := s.piped
+	if s.plan.Terminal {
+		run = s.interactive
+	}
+	code, text, err := run(cmd, in, out)
+	if err != nil {
+		return fmt.Errorf("shell: %w", err)
+	}
+	s.report.send(proto.Record{Kind: proto.KindStatus, Code: code, Text: text})
+	return nil
+}
+
+// interactive runs the shell on a pty.
+func (s *session) interactive(cmd *exec.Cmd, in, out *os.File) (int, string, error) {
 	if _, err := io.WriteString(out, s.banner()); err != nil {
-		return err
+		return 0, "", err
 	}
 	tty, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: s.plan.Rows, Cols: s.plan.Cols})
 	if err != nil {
-		return fmt.Errorf("shell: %w", err)
+		return 0, "", err
 	}
 	go s.report.resizes(func(r proto.Resize) { _ = pty.Setsize(tty, &pty.Winsize{Rows: r.Rows, Cols: r.Cols}) })
 	go func() { _, _ = io.Copy(tty, in) }()
 	copied := make(chan struct{})
 	go func() { defer close(copied); _, _ = io.Copy(out, tty) }()
 	code, text := exitStatus(cmd.Wait())
-	tty.Close()
-	<-copied
-	s.report.send(proto.Record{Kind: proto.KindStatus, Code: code, Text: text})
-	return nil
+	// A process that was left behind may hold the pty open.
+	select {
+	case <-copied:
+	case <-time.After(time.Second):
+	}
+	return code, text, tty.Close()
+}
+
+// piped feeds the shell with commands from a file or pipe on the host, which end when the host closes the port. A
+// pty is no way for that: an end-of-file key that comes while a command runs is the command's.
+func (s *session) piped(cmd *exec.Cmd, in, out *os.File) (int, string, error) {
+	cmd.Args = []string{cmd.Args[0]}
+	cmd.Stdout, cmd.Stderr = out, out
+	pipe, err := cmd.StdinPipe()
+	if err != nil {
+		return 0, "", err
+	}
+	go func() {
+		_, _ = io.Copy(pipe, in)
+		pipe.Close()
+	}()
+	code, text := exitStatus(cmd.Run())
+	return code, text, nil
 }
