@@ -32,21 +32,43 @@ type disk struct {
 // newDisk makes an ext4 file system and mounts it.
 func newDisk(t testing.TB, mb int, options string) *disk {
 	t.Helper()
-	for _, module := range []string{"loop", "dm-mod", "dm-delay", "dm-flakey"} {
-		guest.Run(t, "modprobe", module)
-	}
-	d := &disk{t: t, name: fmt.Sprintf("test%d", os.Getpid()), Dir: t.TempDir()}
+	return newDiskJournal(t, mb, options, "size=1")
+}
+
+// newDiskJournal is newDisk with a choice of the journal.
+func newDiskJournal(t testing.TB, mb int, options, journal string) *disk {
+	t.Helper()
+	guest.Run(t, "modprobe", "-a", "dm-mod", "dm-delay", "dm-flakey")
+	d := &disk{t: t, name: fmt.Sprintf("test%d", os.Getpid()), Dir: t.TempDir(), loop: newLoop(t, mb)}
+	d.sectors = fmt.Sprint(mb << 20 >> 9)
+	d.dm("create", d.name, "--table", d.linear())
+	t.Cleanup(d.end)
+	guest.Run(t, "mkfs.ext4", "-q", "-m", "0", "-b", blockSize, "-J", journal, d.device())
+	d.mount(options)
+	return d
+}
+
+// blockSize is that of the file systems; a journal on another disk needs the same.
+const blockSize = "1024"
+
+// newJournal makes a disk that is a journal for others.
+func newJournal(t testing.TB) (journal string) {
+	t.Helper()
+	dev := newLoop(t, 2)
+	guest.Run(t, "mke2fs", "-q", "-b", blockSize, "-O", "journal_dev", dev)
+	return "device=" + dev
+}
+
+// newLoop makes a disk in memory.
+func newLoop(t testing.TB, mb int) (dev string) {
+	t.Helper()
+	guest.Run(t, "modprobe", "loop")
 	image := filepath.Join(t.TempDir(), "disk")
 	require.NoError(t, os.WriteFile(image, nil, 0o600))
 	require.NoError(t, os.Truncate(image, int64(mb)<<20))
-	d.loop = strings.TrimSpace(guest.Run(t, "losetup", "-f", "--show", image))
-	t.Cleanup(func() { guest.Run(t, "losetup", "-d", d.loop) })
-	d.sectors = strings.TrimSpace(guest.Run(t, "blockdev", "--getsz", d.loop))
-	d.dm("create", d.name, "--table", d.linear())
-	t.Cleanup(d.end)
-	guest.Run(t, "mkfs.ext4", "-q", "-m", "0", "-J", "size=1", d.device())
-	d.mount(options)
-	return d
+	dev = strings.TrimSpace(guest.Run(t, "losetup", "-f", "--show", image))
+	t.Cleanup(func() { guest.Run(t, "losetup", "-d", dev) })
+	return dev
 }
 
 func (d *disk) device() string { return "/dev/mapper/" + d.name }

@@ -82,6 +82,8 @@ func startFlood(t testing.TB, ns *guest.Namespace, dev string, s floodSpec) *flo
 	require.NoError(t, f.write(dev, commands...))
 	go func() { f.done <- f.write("pgctrl", "start") }()
 	t.Cleanup(f.end)
+	// a stop that comes before the start is lost
+	guest.Poll(t, 10*time.Second, "pktgen has started", func() bool { return f.look().Started })
 	return f
 }
 
@@ -98,15 +100,45 @@ func (f *flood) write(file string, commands ...string) error {
 
 // end is for the end of the test: nothing may go on.
 func (f *flood) end() {
-	if f.done == nil {
-		return
+	if f.done != nil {
+		f.Stop()
 	}
-	_ = f.write("pgctrl", "stop")
-	<-f.done
-	_ = f.write("kpktgend_0", "rem_device_all")
 }
 
-var soFar = regexp.MustCompile(`pkts-sofar: (\d+)`)
+var (
+	soFar = regexp.MustCompile(`pkts-sofar: (\d+)`)
+	// unlike the OK of a command, which is in the same place
+	starting = regexp.MustCompile(`Result: Starting`)
+	ended    = regexp.MustCompile(`Result: OK: \d+\(`)
+)
+
+// floodState is what pktgen says of a flood.
+type floodState struct {
+	Gone    bool // the device is
+	Started bool
+	Ended   bool
+	Sent    uint64
+}
+
+func (f *flood) look() floodState {
+	f.t.Helper()
+	var text []byte
+	err := within(f.ns, func() (err error) {
+		text, err = os.ReadFile(pktgenDir + f.dev)
+		return err
+	})
+	if os.IsNotExist(err) {
+		return floodState{Gone: true, Started: true, Ended: true}
+	}
+	require.NoError(f.t, err)
+	n := soFar.FindSubmatch(text)
+	require.NotNil(f.t, n, "pktgen says: %s", text)
+	s := floodState{Ended: ended.Match(text)}
+	s.Started = s.Ended || starting.Match(text)
+	s.Sent, err = strconv.ParseUint(string(n[1]), 10, 64)
+	require.NoError(f.t, err)
+	return s
+}
 
 // Wait waits for the flood's end and returns how many packets it sent. A device that is gone by then gives 0.
 func (f *flood) Wait() uint64 {
@@ -114,21 +146,14 @@ func (f *flood) Wait() uint64 {
 	err := <-f.done
 	f.done = nil
 	require.NoError(f.t, err)
-	var text []byte
-	err = within(f.ns, func() (err error) {
-		text, err = os.ReadFile(pktgenDir + f.dev)
-		return err
+	// pktgen's thread can be later than pktgen itself thinks
+	var s floodState
+	guest.Poll(f.t, time.Minute, "pktgen has ended", func() bool {
+		s = f.look()
+		return s.Ended
 	})
-	if os.IsNotExist(err) {
-		return 0
-	}
-	require.NoError(f.t, err)
 	require.NoError(f.t, f.write("kpktgend_0", "rem_device_all"))
-	m := soFar.FindSubmatch(text)
-	require.NotNil(f.t, m, "pktgen says: %s", text)
-	n, err := strconv.ParseUint(string(m[1]), 10, 64)
-	require.NoError(f.t, err)
-	return n
+	return s.Sent
 }
 
 // Stop ends the flood and returns how many packets it sent.
