@@ -26,6 +26,7 @@ type Harness struct {
 	Progress *Progress
 
 	kvmBroken string // why KVM, although there, is not used
+	saidWhy   string // what announce has said
 }
 
 // Defaults of what a boot may take. A user's TIMEOUT replaces the limit of one boot.
@@ -122,7 +123,7 @@ func (h *Harness) fallBack(a Accel, e ending) bool {
 	if a != KVM || !e.NeverUp || h.Options.Accel == string(KVM) {
 		return false
 	}
-	h.kvmBroken = "a boot with KVM failed: " + e.Reason
+	h.kvmBroken = "a boot with KVM failed, " + e.Reason
 	return true
 }
 
@@ -137,13 +138,13 @@ func (h *Harness) plan(mode proto.Mode, kernel string, g Guest, a Accel, o Optio
 	return p
 }
 
-// announce says what is booted, and with what.
+// announce says what is booted, and once why it is slow.
 func (h *Harness) announce(g Guest, a Accel, why string) {
-	how := "KVM"
-	if a == TCG {
-		how = "TCG, slow (" + why + ")"
+	if a == TCG && why != h.saidWhy {
+		h.Progress.Line("TCG, not KVM, runs the VM, which is slow: %s", why)
+		h.saidWhy = why
 	}
-	h.Progress.Step("booting %s with %s", g.Kernel.Release, how)
+	h.Progress.Step("booting %s", g.Kernel.Release)
 }
 
 // CheckTools looks for the programs that a boot needs.

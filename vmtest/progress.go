@@ -20,7 +20,7 @@ import (
 type Progress struct {
 	mu     sync.Mutex
 	w      io.Writer
-	tty    bool
+	tty    *os.File // w, if it is a terminal
 	status string
 	since  time.Time
 	drawn  bool
@@ -29,8 +29,9 @@ type Progress struct {
 
 // NewProgress shows progress on f.
 func NewProgress(f *os.File) *Progress {
-	p := &Progress{w: f, tty: isTerminal(f), stop: make(chan struct{})}
-	if p.tty {
+	p := &Progress{w: f, stop: make(chan struct{})}
+	if isTerminal(f) && os.Getenv("TERM") != "dumb" {
+		p.tty = f
 		go p.tick()
 	}
 	return p
@@ -41,7 +42,7 @@ func newQuiet(w io.Writer) *Progress { return &Progress{w: w, stop: make(chan st
 
 func isTerminal(f *os.File) bool {
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil && os.Getenv("TERM") != "dumb"
+	return err == nil
 }
 
 // Close removes the last line.
@@ -77,7 +78,7 @@ func (p *Progress) Status(format string, args ...any) {
 
 // Step is a status that is a line of its own where there is no terminal.
 func (p *Progress) Step(format string, args ...any) {
-	if !p.tty {
+	if p.tty == nil {
 		p.Line(format, args...)
 	}
 	p.Status(format, args...)
@@ -114,12 +115,16 @@ func (p *Progress) erase() {
 }
 
 func (p *Progress) draw() {
-	if !p.tty || p.status == "" {
+	if p.tty == nil || p.status == "" {
 		return
 	}
 	text := p.status
 	if s := int(time.Since(p.since).Seconds()); s > 0 {
 		text = fmt.Sprintf("%s  %d s", text, s)
+	}
+	// A line that the terminal wraps could not be erased.
+	if size, err := unix.IoctlGetWinsize(int(p.tty.Fd()), unix.TIOCGWINSZ); err == nil && size.Col > 1 {
+		text = text[:min(len(text), int(size.Col)-1)]
 	}
 	fmt.Fprint(p.w, text)
 	p.drawn = true

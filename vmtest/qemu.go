@@ -41,7 +41,7 @@ func ChooseAccel(o Options) (a Accel, why string, err error) {
 	if errors.As(err, &perr) {
 		err = perr.Err
 	}
-	return TCG, "no KVM, /dev/kvm: " + err.Error(), nil
+	return TCG, "/dev/kvm: " + err.Error(), nil
 }
 
 // machine is what QEMU is told about one boot.

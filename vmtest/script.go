@@ -93,7 +93,6 @@ func (s *single) run(ctx context.Context) (*ScriptResult, error) {
 	for {
 		again, err := s.boot(ctx, log)
 		if again && err == nil {
-			s.h.Progress.Line("%s", s.h.kvmBroken)
 			continue
 		}
 		return s.result(), err

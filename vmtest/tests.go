@@ -192,7 +192,6 @@ func (t *testLoop) boot(ctx context.Context, names []string, log *os.File) (fell
 		return false, err
 	}
 	if t.h.fallBack(accel, end) {
-		t.h.Progress.Line("      %s", t.h.kvmBroken)
 		return true, nil
 	}
 	t.judge.finishBoot(end)

@@ -20,8 +20,6 @@ const (
 	profilePath = "/run/ksnif-profile"
 	profile     = `PS1='ksnif:$PWD# '
 alias ll='ls -l'
-command -v ksnifctl >/dev/null && [ -n "$BASH" ] && . <(ksnifctl completion bash 2>/dev/null)
-:
 `
 )
 
