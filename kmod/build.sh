@@ -52,8 +52,10 @@ sources() {
 copy() {
 	local file
 	sources | while read -r file; do
-		mkdir -p "$(dirname "$out/$file")"
-		put "$out/$file" <"$here/$file"
+		cmp -s "$here/$file" "$out/$file" || {
+			mkdir -p "$(dirname "$out/$file")"
+			cp "$here/$file" "$out/$file"
+		}
 	done
 	(cd "$out" && find . -name config -prune -o \
 		-name '*.[ch]' ! -name '*.mod.c' -printf '%P\n') |
