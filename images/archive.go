@@ -47,14 +47,13 @@ func writeArchive(w cpio.RecordWriter, files map[string]File) error {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	made := map[string]bool{".": true}
 	for _, name := range names {
 		inside := path.Clean(strings.TrimPrefix(name, "/"))
 		// These are links in the base archive, and a folder would replace them.
 		if strings.HasPrefix(inside, "usr/") || inside == ".." || strings.HasPrefix(inside, "../") {
 			return fmt.Errorf("%s: a file cannot go there, use /bin, /sbin, /lib or a folder of its own", name)
 		}
-		if err := writeDirs(w, path.Dir(inside), made); err != nil {
+		if err := writeDirs(w, path.Dir(inside)); err != nil {
 			return err
 		}
 		data, err := os.ReadFile(files[name].Host)
@@ -69,14 +68,14 @@ func writeArchive(w cpio.RecordWriter, files map[string]File) error {
 	return cpio.WriteTrailer(w)
 }
 
-// writeDirs writes the folder dir and those above it, once each.
-func writeDirs(w cpio.RecordWriter, dir string, made map[string]bool) error {
-	if made[dir] {
+// writeDirs writes the folders above a file, the topmost first. The writer
+// leaves out what it wrote before.
+func writeDirs(w cpio.RecordWriter, dir string) error {
+	if dir == "." {
 		return nil
 	}
-	if err := writeDirs(w, path.Dir(dir), made); err != nil {
+	if err := writeDirs(w, path.Dir(dir)); err != nil {
 		return err
 	}
-	made[dir] = true
 	return w.WriteRecord(cpio.Directory(dir, 0o755))
 }

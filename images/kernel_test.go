@@ -67,9 +67,11 @@ func TestKernelFromCache(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, release, k.Release)
 	assert.Equal(t, filepath.Join(c.kernelDir(release), "usr/src/linux-headers-"+release), k.KDIR)
-	for _, file := range []string{k.Image, k.Config, k.ModDir} {
-		_, err := os.Stat(file)
-		require.NoError(t, err)
+	for _, file := range []string{k.Image, k.Config, filepath.Join(k.ModDir, "modules.dep")} {
+		require.NoError(t, os.Rename(file, file+".gone"))
+		_, err := c.Kernel(t.Context(), "6.1")
+		require.ErrorContains(t, err, "apt-get", "without %s", file)
+		require.NoError(t, os.Rename(file+".gone", file))
 	}
 }
 
