@@ -69,35 +69,32 @@ static int capture_may_start(struct ksnif_capture *cap, struct netlink_ext_ack *
 static void capture_publish(struct ksnif_capture *cap, struct ksnif_run *run)
 {
 	struct ksnif_run *old;
-	struct net_device *dev;
 
 	rtnl_lock();
 	mutex_lock(&cap->lock);
-	if (!ksnif_settings_any_device(&run->settings)) {
-		run->ifindex = KSNIF_NO_DEVICE;
-		dev = __dev_get_by_name(cap->net, run->settings.device_name);
-		if (dev)
-			ksnif_device_bind(run, dev);
-	}
+	if (run->named)
+		ksnif_device_bind_named(run, cap->net);
 	old = cap->run;
 	cap->run = run;
 	cap->state = KSNIF_STATE_RUNNING;
-	cap->hooked = true;
 	cap->runs++;
 	kref_get(&cap->ref);	/* the writer's */
-	smp_store_release(&run->armed, true); /* pairs with the acquire in hook_fn() */
+	smp_store_release(&run->armed, true); /* pairs with hook_fn() */
 	ksnif_writer_wake(run, KSNIF_WAKE_NOW);	/* for the file's header */
-	ksnif_netlink_event(cap, KSNIF_CMD_STARTED, NULL);
+	ksnif_netlink_event(cap, KSNIF_CMD_STARTED);
 	mutex_unlock(&cap->lock);
 	rtnl_unlock();
 	ksnif_run_put(old);
 }
 
+/*
+ * Without WQ_MEM_RECLAIM: a full XFS flushes a queue of its own that has not got it, which
+ * the kernel warns of. Reclaim never waits for a writer.
+ */
 static int capture_make_wq(struct ksnif_capture *cap)
 {
 	if (!cap->wq)
-		cap->wq = alloc_ordered_workqueue("ksnif/%u", WQ_MEM_RECLAIM | WQ_FREEZABLE,
-						  cap->net->ns.inum);
+		cap->wq = alloc_ordered_workqueue("ksnif/%u", WQ_FREEZABLE, cap->net->ns.inum);
 	return cap->wq ? 0 : -ENOMEM;
 }
 
@@ -127,7 +124,8 @@ static int capture_start(struct ksnif_capture *cap, struct netlink_ext_ack *exta
 	err = ksnif_hook_register(net, run);	/* sees nothing until armed */
 	if (err)
 		goto err_free;
-	err = ksnif_run_open(run, extack);
+	if (run->settings.io != KSNIF_IO_DISCARD)
+		err = ksnif_file_open(&run->file, run->settings.logfile, extack);
 	if (err)
 		goto err_unhook;
 	capture_publish(cap, run);
@@ -143,35 +141,25 @@ err_free:
 
 /* ---- stop, by whomever ----------------------------------------------------- */
 
-/* Under cap->lock, in state running. */
-static void capture_unhook(struct ksnif_capture *cap)
+/* See no more packets, and let the writer end the run. Under cap->lock. */
+static void capture_begin_stop(struct ksnif_capture *cap)
 {
 	lockdep_assert_held(&cap->lock);
-	if (cap->hooked)
-		ksnif_hook_unregister(cap->net, cap->run);
-	cap->hooked = false;
+	if (cap->state != KSNIF_STATE_RUNNING)
+		return;
+	ksnif_hook_unregister(cap->net, cap->run);
 	cap->state = KSNIF_STATE_STOPPING;
 	/* pairs with the acquire in writer_pass() */
 	smp_store_release(&cap->run->stopping, true);
-}
-
-/* Under cap->lock. */
-static void capture_begin_stop(struct ksnif_capture *cap)
-{
-	if (cap->state != KSNIF_STATE_RUNNING)
-		return;
-	capture_unhook(cap);
 	ksnif_writer_wake(cap->run, KSNIF_WAKE_NOW);
 }
 
-/** ksnif_capture_unhook() - for the writer: a write failed, see no more packets */
-void ksnif_capture_unhook(struct ksnif_run *run)
+/* For the writer: it cannot go on and will end the run by itself. */
+void ksnif_capture_failing(struct ksnif_run *run)
 {
-	struct ksnif_capture *cap = run->cap;
-
-	mutex_lock(&cap->lock);
-	capture_unhook(cap);
-	mutex_unlock(&cap->lock);
+	mutex_lock(&run->cap->lock);
+	capture_begin_stop(run->cap);
+	mutex_unlock(&run->cap->lock);
 }
 
 static void capture_release(struct kref *ref)
@@ -188,65 +176,45 @@ void ksnif_capture_ended(struct ksnif_run *run)
 	cap->state = run->error ? KSNIF_STATE_FAILED : KSNIF_STATE_STOPPED;
 	/* nobody wakes the writer in these states; what woke it too late is taken back */
 	cancel_delayed_work(&run->work);
-	ksnif_netlink_event(cap, run->error ? KSNIF_CMD_FAILED : KSNIF_CMD_STOPPED, NULL);
 	smp_store_release(&run->ended, true); /* pairs with run_wait() */
+	ksnif_netlink_event(cap, run->error ? KSNIF_CMD_FAILED : KSNIF_CMD_STOPPED);
 	wake_up_all(&run->waiters);
 	mutex_unlock(&cap->lock);
 	kref_put(&cap->ref, capture_release);
 }
 
+#define KSNIF_CUT_SHORT	"the capture file could not be written to the end"
+
 /* Wait until the run has ended or all its flushes up to @flush are done. */
-static int run_wait(struct ksnif_run *run, u64 flush)
+static int run_wait(struct ksnif_run *run, u64 flush, struct netlink_ext_ack *extack)
 {
 	long left = wait_event_killable_timeout(run->waiters,
-						smp_load_acquire(&run->ended) ||
+						READ_ONCE(run->ended) ||
 						READ_ONCE(run->flush_done) >= flush,
 						KSNIF_WAIT);
 
 	if (left < 0)
 		return -EINTR;
-	if (!left)
-		return -EINPROGRESS;
-	/* while it goes on, no error has happened yet */
-	return smp_load_acquire(&run->ended) ? run->error : 0;
-}
-
-static void wait_text(int err, struct netlink_ext_ack *extack)
-{
-	if (err == -EINPROGRESS)
+	if (!left) {
 		NL_SET_ERR_MSG(extack, "still writing: ask again to wait on");
-	else if (err && err != -EINTR)
-		NL_SET_ERR_MSG(extack, "the capture file could not be written to the end");
+		return -EINPROGRESS;
+	}
+	/*
+	 * Pairs with the release in ksnif_capture_ended(). While the run goes on, no error has
+	 * happened yet.
+	 */
+	if (!smp_load_acquire(&run->ended) || !run->error)
+		return 0;
+	NL_SET_ERR_MSG(extack, KSNIF_CUT_SHORT);
+	return run->error;
 }
 
-/* Stop and wait. An error of the run is answered once. */
-static int capture_stop(struct ksnif_capture *cap, struct netlink_ext_ack *extack)
+/* Every refusal has a text; those that say no more than their errno get it here. */
+int ksnif_refuse(int err, struct netlink_ext_ack *extack)
 {
-	struct ksnif_run *run = NULL;
-	int err = 0;
-
-	mutex_lock(&cap->lock);
-	capture_begin_stop(cap);
-	if (cap->state == KSNIF_STATE_STOPPING) {
-		run = cap->run;
-		kref_get(&run->ref);
-	} else if (cap->state == KSNIF_STATE_FAILED) {
-		cap->state = KSNIF_STATE_STOPPED;
-		err = cap->run->reported ? 0 : cap->run->error;
-		cap->run->reported = true;
-	}
-	mutex_unlock(&cap->lock);
-
-	if (run) {
-		err = run_wait(run, U64_MAX);
-		if (err != -EINPROGRESS && err != -EINTR) {
-			mutex_lock(&cap->lock);
-			run->reported = true;
-			mutex_unlock(&cap->lock);
-		}
-		ksnif_run_put(run);
-	}
-	wait_text(err, extack);
+	if (err && !extack->_msg)
+		extack->_msg = err == -ENOMEM ? "out of memory" :
+			       err == -EINTR ? "interrupted" : "refused by the kernel";
 	return err;
 }
 
@@ -266,7 +234,7 @@ int ksnif_capture_set(struct ksnif_capture *cap, struct ksnif_change *change,
 		ksnif_change_apply(change, &cap->settings);
 		if (cap->state == KSNIF_STATE_RUNNING)
 			WRITE_ONCE(cap->run->snaplen, cap->settings.snaplen);
-		ksnif_netlink_event(cap, KSNIF_CMD_SETTINGS_CHANGED, NULL);
+		ksnif_netlink_event(cap, KSNIF_CMD_SETTINGS_CHANGED);
 	}
 	mutex_unlock(&cap->lock);
 	mutex_unlock(&cap->command);
@@ -294,7 +262,33 @@ int ksnif_capture_start(struct ksnif_capture *cap, struct netlink_ext_ack *extac
  */
 int ksnif_capture_stop(struct ksnif_capture *cap, struct netlink_ext_ack *extack)
 {
-	return capture_stop(cap, extack);
+	struct ksnif_run *run = NULL;
+	int err = 0;
+
+	mutex_lock(&cap->lock);
+	capture_begin_stop(cap);
+	if (cap->state == KSNIF_STATE_STOPPING) {
+		run = cap->run;
+		kref_get(&run->ref);
+	} else if (cap->state == KSNIF_STATE_FAILED) {
+		cap->state = KSNIF_STATE_STOPPED;
+		err = cap->run->reported ? 0 : cap->run->error;
+		cap->run->reported = true;
+	}
+	mutex_unlock(&cap->lock);
+
+	if (run) {
+		err = run_wait(run, U64_MAX, extack);
+		if (err != -EINPROGRESS && err != -EINTR) {
+			mutex_lock(&cap->lock);
+			run->reported = true;
+			mutex_unlock(&cap->lock);
+		}
+		ksnif_run_put(run);
+	}
+	if (err && !extack->_msg)
+		NL_SET_ERR_MSG(extack, KSNIF_CUT_SHORT);
+	return err;
 }
 
 /*
@@ -312,7 +306,7 @@ int ksnif_capture_restart(struct ksnif_capture *cap, struct netlink_ext_ack *ext
 	failed = cap->state == KSNIF_STATE_FAILED;
 	mutex_unlock(&cap->lock);
 	if (!failed)
-		err = capture_stop(cap, extack);
+		err = ksnif_capture_stop(cap, extack);
 	if (!err)
 		err = capture_start(cap, extack);
 	mutex_unlock(&cap->command);
@@ -344,8 +338,7 @@ int ksnif_capture_flush(struct ksnif_capture *cap, struct netlink_ext_ack *extac
 		NL_SET_ERR_MSG(extack, "flush: no capture is running");
 		return -ENOTCONN;
 	}
-	err = run_wait(run, flush);
-	wait_text(err, extack);
+	err = run_wait(run, flush, extack);
 	ksnif_run_put(run);
 	return err;
 }
@@ -353,17 +346,14 @@ int ksnif_capture_flush(struct ksnif_capture *cap, struct netlink_ext_ack *extac
 /* Settings and state at one moment; ksnif_settings_free() @st's settings. 0 or -ENOMEM. */
 int ksnif_capture_status(struct ksnif_capture *cap, struct ksnif_status *st)
 {
-	struct ksnif_run *run;
 	int err;
 
+	memset(st, 0, sizeof(*st));
 	mutex_lock(&cap->lock);
 	err = ksnif_settings_copy(&st->settings, &cap->settings);
-	run = cap->run;
 	st->state = cap->state;
-	st->error = run && run->ended ? run->error : 0;
-	st->unsynced = run && run->ended && run->unsynced;
-	st->torn = run && run->ended && run->torn;
-	st->file_size = run ? READ_ONCE(run->file_size) : 0;
+	st->file_size = cap->run ? atomic64_read(&cap->run->file_size) : 0;
+	ksnif_run_result(cap->run, st);
 	mutex_unlock(&cap->lock);
 	return err;
 }
@@ -382,7 +372,7 @@ unsigned int ksnif_capture_stats(struct ksnif_capture *cap, struct ksnif_stats *
 		ksnif_stats_run(cap->run, sum);
 	else if (cap->run)
 		ksnif_stats_cpu(cap->run, cpu, sum);
-	runs = cap->runs;
+	runs = cap->runs + 1;	/* 0 would not count as a number */
 	mutex_unlock(&cap->lock);
 	return runs;
 }
@@ -406,29 +396,21 @@ static int __net_init capture_net_init(struct net *net)
 {
 	struct ksnif_capture **slot = net_generic(net, capture_net_id);
 	struct ksnif_capture *cap = kzalloc(sizeof(*cap), GFP_KERNEL);
-	int err = -ENOMEM;
 
 	if (!cap)
-		return err;
+		return -ENOMEM;
+	if (ksnif_settings_init(&cap->settings)) {
+		kfree(cap);
+		return -ENOMEM;
+	}
 	kref_init(&cap->ref);
 	mutex_init(&cap->command);
 	mutex_init(&cap->lock);
 	INIT_WORK(&cap->reap, capture_reap);
 	cap->net = net;
-	if (ksnif_settings_init(&cap->settings))
-		goto err_free;
-	err = ksnif_proc_create(net, cap);
-	if (err)
-		goto err_settings;
 	atomic_inc(&captures);
 	*slot = cap;
 	return 0;
-
-err_settings:
-	ksnif_settings_free(&cap->settings);
-err_free:
-	kfree(cap);
-	return err;
 }
 
 /* The namespace goes: see no more packets. The writer ends the run without it. */
@@ -448,7 +430,6 @@ static void __net_exit capture_net_exit(struct net *net)
 	struct ksnif_capture **slot = net_generic(net, capture_net_id);
 	struct ksnif_capture *cap = *slot;
 
-	ksnif_proc_remove(net);
 	*slot = NULL;
 	kref_put(&cap->ref, capture_release);
 }

@@ -41,15 +41,26 @@ struct ksnif_iface *ksnif_iface_alloc(const char *name, u16 linktype, gfp_t gfp)
 	return iface;
 }
 
+static struct hlist_head *iface_head(struct ksnif_run *run, int ifindex)
+{
+	return &run->iface_hash[ifindex % ARRAY_SIZE(run->iface_hash)];
+}
+
 static struct ksnif_iface *iface_find(struct ksnif_run *run, int ifindex)
 {
-	struct hlist_head *head = &run->iface_hash[ifindex % ARRAY_SIZE(run->iface_hash)];
 	struct ksnif_iface *iface;
 
-	hlist_for_each_entry_rcu(iface, head, node, lockdep_is_held(&run->iface_lock))
+	hlist_for_each_entry_rcu(iface, iface_head(run, ifindex), node,
+				 lockdep_is_held(&run->iface_lock))
 		if (iface->ifindex == ifindex)
 			return iface;
 	return NULL;
+}
+
+static void iface_free(struct ksnif_iface *iface)
+{
+	free_percpu(iface->hook);
+	kfree(iface);
 }
 
 /*
@@ -70,16 +81,16 @@ struct ksnif_iface *ksnif_iface_add(struct ksnif_run *run, const struct net_devi
 	spin_lock_bh(&run->iface_lock);
 	other = iface_find(run, dev->ifindex);
 	if (!other && run->ifaces_left) {
-		run->ifaces_left--;
-		hlist_add_head_rcu(&iface->node,
-				   &run->iface_hash[iface->ifindex % ARRAY_SIZE(run->iface_hash)]);
+		WRITE_ONCE(run->ifaces_left, run->ifaces_left - 1);
+		if (!run->ifaces_left)
+			pr_notice("no room for more devices: their packets count as dropped_no_memory until the next start\n");
+		hlist_add_head_rcu(&iface->node, iface_head(run, iface->ifindex));
 		list_add_tail_rcu(&iface->list, &run->ifaces);
-		spin_unlock_bh(&run->iface_lock);
-		return iface;
+		other = iface;
 	}
 	spin_unlock_bh(&run->iface_lock);
-	free_percpu(iface->hook);
-	kfree(iface);
+	if (other != iface)
+		iface_free(iface);
 	return other;
 }
 
@@ -101,39 +112,24 @@ void ksnif_ifaces_free(struct ksnif_run *run)
 {
 	struct ksnif_iface *iface, *next;
 
-	list_for_each_entry_safe(iface, next, &run->ifaces, list) {
-		free_percpu(iface->hook);
-		kfree(iface);
-	}
+	list_for_each_entry_safe(iface, next, &run->ifaces, list)
+		iface_free(iface);
 }
 
-/*
- * The device leaves the namespace. No packet of it is on its way any more: the stack calls
- * the notifier after it waited for them. A later device may get the same ifindex and must
- * get an interface of its own.
- */
-static void device_gone(struct ksnif_capture *cap, const struct net_device *dev)
+/* The next device of that ifindex must get an interface of its own. */
+static void iface_forget(struct ksnif_run *run, int ifindex)
 {
-	struct ksnif_run *run = cap->run;
 	struct ksnif_iface *iface;
 
 	spin_lock_bh(&run->iface_lock);
-	iface = iface_find(run, dev->ifindex);
+	iface = iface_find(run, ifindex);
 	if (iface)
 		hlist_del_init_rcu(&iface->node);
 	spin_unlock_bh(&run->iface_lock);
-
-	if (run->ifindex == dev->ifindex) {
-		WRITE_ONCE(run->ifindex, KSNIF_NO_DEVICE);
-		ksnif_netlink_event(cap, KSNIF_CMD_DEVICE_GONE, run->settings.device_name);
-	}
 }
 
-/*
- * Capture this device if it is the one that was named; under RTNL and cap->lock. A pcap file
- * has one link type, so there the device must have that.
- */
-bool ksnif_device_bind(struct ksnif_run *run, const struct net_device *dev)
+/* Capture this device if it is the one that was named. A pcap file has one link type. */
+static bool device_bind(struct ksnif_run *run, const struct net_device *dev)
 {
 	if (strcmp(dev->name, run->settings.device_name))
 		return false;
@@ -144,11 +140,39 @@ bool ksnif_device_bind(struct ksnif_run *run, const struct net_device *dev)
 	return true;
 }
 
+/*
+ * Capture the device that was named, as the run is published. It is run->named's, unless that
+ * went since it was looked up.
+ */
+void ksnif_device_bind_named(struct ksnif_run *run, struct net *net)
+{
+	const struct net_device *dev = __dev_get_by_name(net, run->settings.device_name);
+
+	if (!dev || dev->ifindex != run->named->ifindex)
+		iface_forget(run, run->named->ifindex);
+	run->ifindex = KSNIF_NO_DEVICE;
+	if (dev)
+		device_bind(run, dev);
+}
+
+/*
+ * The device leaves the namespace, or is no longer what it was. No packet of it is on its
+ * way any more: the stack calls the notifier after it waited for them.
+ */
+static void device_gone(struct ksnif_capture *cap, const struct net_device *dev)
+{
+	iface_forget(cap->run, dev->ifindex);
+	if (cap->run->ifindex == dev->ifindex) {
+		WRITE_ONCE(cap->run->ifindex, KSNIF_NO_DEVICE);
+		ksnif_netlink_event(cap, KSNIF_CMD_DEVICE_GONE);
+	}
+}
+
 /* A device was registered or renamed: if the captured one is gone, it may take its place. */
 static void device_seen(struct ksnif_capture *cap, const struct net_device *dev)
 {
-	if (cap->run->ifindex == KSNIF_NO_DEVICE && ksnif_device_bind(cap->run, dev))
-		ksnif_netlink_event(cap, KSNIF_CMD_DEVICE_BACK, dev->name);
+	if (cap->run->ifindex == KSNIF_NO_DEVICE && device_bind(cap->run, dev))
+		ksnif_netlink_event(cap, KSNIF_CMD_DEVICE_BACK);
 }
 
 /* Under RTNL. */
@@ -159,12 +183,17 @@ static int device_event(struct notifier_block *nb, unsigned long event, void *pt
 
 	if (!cap)
 		return NOTIFY_DONE;
+	/* our own unregistration replays this for devices that stay */
+	if (event == NETDEV_UNREGISTER &&
+	    __dev_get_by_index(dev_net(dev), dev->ifindex) == dev)
+		return NOTIFY_DONE;
 
 	mutex_lock(&cap->lock);
 	if (cap->state == KSNIF_STATE_RUNNING) {
-		if (event == NETDEV_UNREGISTER)
+		if (event == NETDEV_UNREGISTER || event == NETDEV_POST_TYPE_CHANGE)
 			device_gone(cap, dev);
-		else if (event == NETDEV_REGISTER || event == NETDEV_CHANGENAME)
+		if (event == NETDEV_REGISTER || event == NETDEV_CHANGENAME ||
+		    event == NETDEV_POST_TYPE_CHANGE)
 			device_seen(cap, dev);
 	}
 	mutex_unlock(&cap->lock);

@@ -10,6 +10,7 @@
 #include <linux/fs.h>
 #include <linux/namei.h>
 #include <linux/sched/signal.h>
+#include <linux/slab.h>
 #include <linux/uio.h>
 
 #include "ksnif.h"
@@ -44,6 +45,36 @@ static int file_check(struct inode *inode, struct netlink_ext_ack *extack)
 	return 0;
 }
 
+/*
+ * Opening or truncating would wait for the thaw, out of reach of signals and with netlink's
+ * lock held. A freeze that begins right after this is waited for.
+ */
+static int file_check_thawed(struct super_block *sb, struct netlink_ext_ack *extack)
+{
+	if (READ_ONCE(sb->s_writers.frozen) == SB_UNFROZEN)
+		return 0;
+	NL_SET_ERR_MSG(extack, "logfile: the file system is frozen");
+	return -EBUSY;
+}
+
+/* The directory that a new file goes to. What is wrong with it, filp_open() will tell. */
+static int file_check_parent(const char *path, struct netlink_ext_ack *extack)
+{
+	char *dir = kstrdup(path, GFP_KERNEL);
+	struct path p;
+	int err = 0;
+
+	if (!dir)
+		return -ENOMEM;
+	strrchr(dir, '/')[1] = '\0';
+	if (!kern_path(dir, LOOKUP_FOLLOW | LOOKUP_DIRECTORY, &p)) {
+		err = file_check_thawed(p.dentry->d_sb, extack);
+		path_put(&p);
+	}
+	kfree(dir);
+	return err;
+}
+
 /* Before the file is opened: opening a FIFO or a device can block or do things. */
 static int file_check_path(const char *path, struct netlink_ext_ack *extack)
 {
@@ -51,11 +82,20 @@ static int file_check_path(const char *path, struct netlink_ext_ack *extack)
 	int err;
 
 	err = kern_path(path, 0, &p);
+	if (err == -ENOENT)
+		return file_check_parent(path, extack);
 	if (err)
-		return err == -ENOENT ? 0 : err;
-	err = file_check(d_inode(p.dentry), extack);
+		return err;
+	err = file_check(d_inode(p.dentry), extack) ?:
+	      file_check_thawed(p.dentry->d_sb, extack);
 	path_put(&p);
 	return err;
+}
+
+/* The file itself: overlayfs puts an inode of its own in front. */
+static struct inode *file_real_inode(struct ksnif_file *f)
+{
+	return d_real_inode(f->file->f_path.dentry);
 }
 
 /* Only one capture may write a file. */
@@ -66,7 +106,7 @@ static int file_claim(struct ksnif_file *f, struct netlink_ext_ack *extack)
 
 	mutex_lock(&files_lock);
 	list_for_each_entry(other, &files, list)
-		if (file_inode(other->file) == file_inode(f->file))
+		if (file_real_inode(other) == file_real_inode(f))
 			err = -EBUSY;
 	if (err)
 		NL_SET_ERR_MSG(extack, "logfile: another capture writes it");
@@ -106,73 +146,19 @@ static const char *file_open_text(int err)
 	}
 }
 
-/**
- * ksnif_file_open() - open and claim a capture file
- * @f: where to keep it
- * @path: absolute path, resolved in the caller's root directory and mount namespace
- * @extack: for the text of a refusal
- *
- * The file is created with mode 0600 if it is not there; its contents stay until
- * ksnif_file_cut().
- *
- * Context: the caller's process context; may sleep, on a dead file system for long.
- * Return: 0 or a negative errno.
- */
-int ksnif_file_open(struct ksnif_file *f, const char *path, struct netlink_ext_ack *extack)
-{
-	struct file *file;
-	int err;
-
-	err = file_check_path(path, extack);
-	if (err)
-		goto out;
-	file = filp_open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_LARGEFILE |
-			 O_NOCTTY, 0600);
-	if (IS_ERR(file)) {
-		err = PTR_ERR(file);
-		goto out;
-	}
-	/* it may be another one than file_check_path() saw */
-	err = file_check(file_inode(file), extack);
-	if (err)
-		goto err_close;
-	err = -EINVAL;
-	if (!(file->f_mode & FMODE_CAN_WRITE) || !file->f_op->write_iter)
-		goto err_close;
-
-	f->file = file;
-	f->pos = 0;
-	f->limit = rlimit(RLIMIT_FSIZE);
-	err = file_claim(f, extack);
-	if (err)
-		goto err_close;
-	return 0;
-
-err_close:
-	f->file = NULL;
-	filp_close(file, NULL);
-out:
-	if (!extack->_msg)
-		extack->_msg = file_open_text(err);
-	return err;
-}
-
-/* Close a file that no writer has seen. */
-void ksnif_file_abandon(struct ksnif_file *f)
-{
-	file_disclaim(f);
-	filp_close(f->file, NULL);
-	f->file = NULL;
-}
-
 /*
  * Wait while the file system is frozen. Sleeps in a way that the hung task detector accepts:
- * a freeze may last for as long as its owner likes.
+ * a freeze may last for as long as its owner likes. 0, or -EINTR if current was killed, which
+ * a writer never is.
  */
-static void file_start_write_patiently(struct file *file)
+static int file_start_write_patiently(struct file *file)
 {
-	while (!file_start_write_trylock(file))
+	while (!file_start_write_trylock(file)) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
 		schedule_timeout_idle(FILE_FROZEN_WAIT);
+	}
+	return 0;
 }
 
 /* One write; kernel_write() would wait for a thaw uninterruptibly. */
@@ -183,8 +169,10 @@ static ssize_t file_write_once(struct ksnif_file *f, const u8 *buf, size_t len)
 	struct kiocb kiocb;
 	ssize_t ret;
 
+	ret = file_start_write_patiently(f->file);
+	if (ret)
+		return ret;
 	iov_iter_kvec(&iter, ITER_SOURCE, &vec, 1, len);
-	file_start_write_patiently(f->file);
 	ret = rw_verify_area(WRITE, f->file, &f->pos, len);
 	if (!ret) {
 		init_sync_kiocb(&kiocb, f->file);
@@ -199,7 +187,7 @@ static ssize_t file_write_once(struct ksnif_file *f, const u8 *buf, size_t len)
  * Write at the end of the file. @done is the number of bytes that the file system accepted,
  * also after an error. Waits while the file system is frozen. 0 or a negative errno.
  */
-ssize_t ksnif_file_write(struct ksnif_file *f, const u8 *buf, size_t len, size_t *done)
+int ksnif_file_write(struct ksnif_file *f, const u8 *buf, size_t len, size_t *done)
 {
 	*done = 0;
 	while (*done < len) {
@@ -238,9 +226,10 @@ int ksnif_file_cut(struct ksnif_file *f, loff_t size)
 		.ia_file = f->file,
 	};
 	struct inode *inode = file_inode(f->file);
-	int err;
+	int err = file_start_write_patiently(f->file);
 
-	file_start_write_patiently(f->file);
+	if (err)
+		return err;
 	inode_lock(inode);
 	err = ksnif_notify_change(f->file, &attr);
 	inode_unlock(inode);
@@ -250,10 +239,57 @@ int ksnif_file_cut(struct ksnif_file *f, loff_t size)
 	return err;
 }
 
-/* Put on disk what was written. On an error what was accepted may not be kept. */
-int ksnif_file_sync(struct ksnif_file *f)
+/**
+ * ksnif_file_open() - open, claim and empty a capture file
+ * @f: where to keep it
+ * @path: absolute path, resolved in the caller's root directory and mount namespace
+ * @extack: for the text of a refusal
+ *
+ * The file is created with mode 0600 if it is not there.
+ *
+ * Context: the caller's process context; may sleep, on a dead file system for long.
+ * Return: 0 or a negative errno: then nothing was truncated.
+ */
+int ksnif_file_open(struct ksnif_file *f, const char *path, struct netlink_ext_ack *extack)
 {
-	return vfs_fsync(f->file, 0);
+	struct file *file;
+	int err;
+
+	err = file_check_path(path, extack);
+	if (err)
+		goto out;
+	file = filp_open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_LARGEFILE |
+			 O_NOCTTY, 0600);
+	err = PTR_ERR_OR_ZERO(file);
+	if (err)
+		goto out;
+	f->file = file;
+	f->pos = 0;
+	f->limit = rlimit(RLIMIT_FSIZE);
+
+	/* it may be another one than file_check_path() saw */
+	err = file_check(file_inode(file), extack);
+	if (!err && (!(file->f_mode & FMODE_CAN_WRITE) || !file->f_op->write_iter))
+		err = -EINVAL;
+	if (err)
+		goto err_close;
+	err = file_claim(f, extack);
+	if (err)
+		goto err_close;
+	err = ksnif_file_cut(f, 0);
+	if (err)
+		goto err_disclaim;
+	return 0;
+
+err_disclaim:
+	file_disclaim(f);
+err_close:
+	f->file = NULL;
+	filp_close(file, NULL);
+out:
+	if (err && !extack->_msg)
+		extack->_msg = file_open_text(err);
+	return err;
 }
 
 /*
@@ -263,6 +299,9 @@ int ksnif_file_sync(struct ksnif_file *f)
 void ksnif_file_close(struct ksnif_file *f)
 {
 	file_disclaim(f);
+	/* an unlinked file is deleted now, which a frozen file system makes wait too */
+	if (!file_start_write_patiently(f->file))
+		file_end_write(f->file);
 	if (f->file->f_op->flush)
 		f->file->f_op->flush(f->file, NULL);
 	__fput_sync(f->file);

@@ -10,42 +10,33 @@
 
 #include "ksnif.h"
 
+/* Ethernet, and what br_netfilter leaves between it and IP: a VLAN tag or PPPoE. */
+#define HOOK_LINK_MAX	(ETH_HLEN + 8)
+
 /*
- * Bytes of link-layer header that the record of @skb starts with. A packet that the stack
- * looped back before it got an Ethernet header (multicast to oneself) has none: it is given
- * one, see hook_copy_link().
+ * The link-layer header of a packet of an Ethernet device: its length, and the header in @to.
+ * Where what lies before the IP header is not that, one is made with the right EtherType, and
+ * the addresses if they are there: a packet that the stack looped back before it got a header
+ * (multicast to oneself) has none, and one that IPsec or segment routing decapsulated has
+ * more than that in between.
  */
-static u32 hook_link_len(const struct ksnif_iface *iface, const struct sk_buff *skb)
+static u32 hook_link(const struct ksnif_iface *iface, const struct sk_buff *skb, u8 *to)
 {
-	int len;
+	struct ethhdr eth = { .h_proto = skb->protocol };
+	int gap = 0;
 
 	if (iface->linktype != KSNIF_LINKTYPE_ETHERNET)
 		return 0;
-	if (!skb_mac_header_was_set(skb))
-		return ETH_HLEN;
-	len = skb_network_header(skb) - skb_mac_header(skb);
-	return max(len, ETH_HLEN);
-}
-
-/* The first @n of the @link_len bytes of link-layer header. */
-static void hook_copy_link(const struct sk_buff *skb, u8 *to, u32 n, u32 link_len)
-{
-	struct ethhdr none = { .h_proto = skb->protocol };
-
-	if (skb_mac_header_was_set(skb) &&
-	    skb_network_header(skb) - skb_mac_header(skb) == link_len)
-		memcpy(to, skb_mac_header(skb), n);
-	else
-		memcpy(to, &none, n);	/* zero addresses, as on lo */
-}
-
-static int hook_copy(const struct sk_buff *skb, struct ksnif_record *rec, u32 link_len)
-{
-	u32 n = min(rec->caplen, link_len);
-
-	if (n)
-		hook_copy_link(skb, rec->data, n, link_len);
-	return skb_copy_bits(skb, skb_network_offset(skb), rec->data + n, rec->caplen - n);
+	if (skb_mac_header_was_set(skb))
+		gap = skb_network_header(skb) - skb_mac_header(skb);
+	if (gap >= ETH_HLEN && gap <= HOOK_LINK_MAX) {
+		memcpy(to, skb_mac_header(skb), gap);
+		return gap;
+	}
+	if (gap > HOOK_LINK_MAX)
+		memcpy(&eth, skb_mac_header(skb), 2 * ETH_ALEN);
+	memcpy(to, &eth, sizeof(eth));
+	return sizeof(eth);
 }
 
 /* BH disabled, under RCU. */
@@ -55,7 +46,8 @@ static void hook_packet(struct ksnif_run *run, const struct sk_buff *skb,
 	struct ksnif_iface *iface = ksnif_iface_get(run, dev);
 	struct ksnif_hook_stats *st = this_cpu_ptr(iface->hook);
 	struct ksnif_record *rec;
-	u32 link_len, len;
+	u32 link_len, len, n;
+	u8 link[HOOK_LINK_MAX];
 
 	ksnif_stats_count(st, &st->received);
 	if (iface == run->unknown) {
@@ -63,7 +55,7 @@ static void hook_packet(struct ksnif_run *run, const struct sk_buff *skb,
 		return;
 	}
 
-	link_len = hook_link_len(iface, skb);
+	link_len = hook_link(iface, skb, link);
 	len = link_len + skb->len - skb_network_offset(skb);
 	rec = ksnif_queue_reserve(run->queue, min(len, READ_ONCE(run->snaplen)));
 	if (IS_ERR(rec)) {
@@ -75,7 +67,9 @@ static void hook_packet(struct ksnif_run *run, const struct sk_buff *skb,
 
 	rec->iface = iface;
 	rec->len = len;
-	if (hook_copy(skb, rec, link_len)) {
+	n = min(rec->caplen, link_len);
+	memcpy(rec->data, link, n);
+	if (skb_copy_bits(skb, skb_network_offset(skb), rec->data + n, rec->caplen - n)) {
 		/* the skb's fragments hold less than its length says */
 		ksnif_queue_cancel(run->queue, rec);
 		st->gap++;
@@ -93,12 +87,13 @@ static void hook_packet(struct ksnif_run *run, const struct sk_buff *skb,
 static unsigned int hook_fn(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
 {
 	struct ksnif_run *run = priv;
-	int ifindex = READ_ONCE(run->ifindex);
+	int ifindex;
 
-	if (ifindex != KSNIF_ANY_DEVICE && ifindex != state->in->ifindex)
-		return NF_ACCEPT;
-	/* pairs with the release in capture.c: the run is complete once armed */
+	/* pairs with the release in capture_publish(): the run is complete once armed */
 	if (!smp_load_acquire(&run->armed))
+		return NF_ACCEPT;
+	ifindex = READ_ONCE(run->ifindex);
+	if (ifindex != KSNIF_ANY_DEVICE && ifindex != state->in->ifindex)
 		return NF_ACCEPT;
 
 	/* softirqs can preempt us in process context, and on PREEMPT_RT always */
@@ -108,6 +103,13 @@ static unsigned int hook_fn(void *priv, struct sk_buff *skb, const struct nf_hoo
 	return NF_ACCEPT;
 }
 
+/* Which of run->hooks are registered: both, or the one that family asks for. */
+static struct nf_hook_ops *hook_ops(struct ksnif_run *run, unsigned int *n)
+{
+	*n = run->settings.family == KSNIF_IP_FAMILY_INET ? 2 : 1;
+	return run->hooks + (run->settings.family == KSNIF_IP_FAMILY_IP6);
+}
+
 /*
  * Let a run see the packets of a namespace. It must stay until ksnif_hook_unregister() and a
  * synchronize_net() after it. 0 or a negative errno.
@@ -115,26 +117,26 @@ static unsigned int hook_fn(void *priv, struct sk_buff *skb, const struct nf_hoo
 int ksnif_hook_register(struct net *net, struct ksnif_run *run)
 {
 	static const u8 pf[] = { NFPROTO_IPV4, NFPROTO_IPV6 };
-	static const u32 without[] = { KSNIF_IP_FAMILY_IP6, KSNIF_IP_FAMILY_IP };
-	int i;
+	struct nf_hook_ops *ops;
+	unsigned int i, n;
 
-	run->n_hooks = 0;
-	for (i = 0; i < ARRAY_SIZE(pf); i++) {
-		if (run->settings.family == without[i])
-			continue;
-		run->hooks[run->n_hooks++] = (struct nf_hook_ops) {
+	for (i = 0; i < ARRAY_SIZE(pf); i++)
+		run->hooks[i] = (struct nf_hook_ops) {
 			.hook = hook_fn,
 			.priv = run,
 			.pf = pf[i],
 			.hooknum = NF_INET_PRE_ROUTING,
 			.priority = NF_IP_PRI_FIRST,
 		};
-	}
-	return nf_register_net_hooks(net, run->hooks, run->n_hooks);
+	ops = hook_ops(run, &n);
+	return nf_register_net_hooks(net, ops, n);
 }
 
 /* See no more packets. Hooks may still be running on return: synchronize_net() waits. */
 void ksnif_hook_unregister(struct net *net, struct ksnif_run *run)
 {
-	nf_unregister_net_hooks(net, run->hooks, run->n_hooks);
+	unsigned int n;
+	struct nf_hook_ops *ops = hook_ops(run, &n);
+
+	nf_unregister_net_hooks(net, ops, n);
 }

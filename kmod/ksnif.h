@@ -14,13 +14,14 @@
  *   netlink.c   the control interface; proc.c: the same through procfs
  *
  * Locks, outermost first:
- *   ksnif_capture.command  serialises set, start and restart of one capture; may be held
- *                          across file I/O, so no hook, notifier, namespace or
- *                          statistics path takes it
+ *   command      of a capture: serialises set, start and restart; may be held across file
+ *                I/O, so no hook, notifier, namespace or statistics path takes it
+ *   files_lock   the list of files being written; never across I/O
  *   rtnl
- *   ksnif_capture.lock     state, settings, net and run of a capture; never held across
- *                          file I/O, flush_work() or synchronize_net()
- *   ksnif_run.iface_lock, the queue's own lock (both innermost, BH disabled)
+ *   lock         of a capture: state, settings, net and run; never held across file I/O,
+ *                flush_work() or synchronize_net()
+ *   events_lock  events are on
+ *   iface_lock of a run, the queue's lock: spinlocks, BH disabled
  */
 #ifndef _KSNIF_H
 #define _KSNIF_H
@@ -61,11 +62,11 @@ struct seq_file;
 /* What a user can set. */
 struct ksnif_settings {
 	char device_name[IFNAMSIZ];	/* device to capture, or "any" */
-	u32 family;			/* enum ksnif_ip_family */
-	u32 snaplen;			/* bytes kept of a packet, 1..KSNIF_SNAPLEN_MAX */
+	u64 family;			/* enum ksnif_ip_family */
+	u64 snaplen;			/* bytes kept of a packet, 1..KSNIF_SNAPLEN_MAX */
 	u64 queue_size;			/* bytes of kernel memory for queued packets */
-	u32 format;			/* enum ksnif_format */
-	u32 io;				/* enum ksnif_io */
+	u64 format;			/* enum ksnif_format */
+	u64 io;				/* enum ksnif_io */
 	char *logfile;			/* absolute path; own allocation */
 };
 
@@ -78,6 +79,7 @@ struct ksnif_change {
 int ksnif_settings_init(struct ksnif_settings *s);
 int ksnif_settings_copy(struct ksnif_settings *to, const struct ksnif_settings *from);
 void ksnif_settings_free(struct ksnif_settings *s);
+u64 ksnif_settings_number(const struct ksnif_settings *s, int attr);
 bool ksnif_settings_any_device(const struct ksnif_settings *s);
 void ksnif_settings_limits(void);
 const char *ksnif_settings_refusal(int attr);
@@ -129,6 +131,7 @@ struct ksnif_iface;
 struct ksnif_run;
 
 void ksnif_stats_count(struct ksnif_hook_stats *st, u64_stats_t *counter); /* BH disabled */
+u64 ksnif_stats_value(const struct ksnif_stats *st, int attr);
 void ksnif_stats_iface(struct ksnif_iface *iface, struct ksnif_stats *sum);
 void ksnif_stats_run(struct ksnif_run *run, struct ksnif_stats *sum);
 void ksnif_stats_cpu(struct ksnif_run *run, int cpu, struct ksnif_stats *sum);
@@ -154,7 +157,7 @@ struct ksnif_iface {
 };
 
 u16 ksnif_device_linktype(const struct net_device *dev);
-bool ksnif_device_bind(struct ksnif_run *run, const struct net_device *dev);
+void ksnif_device_bind_named(struct ksnif_run *run, struct net *net); /* RTNL, cap->lock */
 struct ksnif_iface *ksnif_iface_get(struct ksnif_run *run,
 				    const struct net_device *dev); /* RCU, BH disabled */
 struct ksnif_iface *ksnif_iface_add(struct ksnif_run *run, const struct net_device *dev,
@@ -230,12 +233,10 @@ struct ksnif_file {
 
 int ksnif_file_open(struct ksnif_file *f, const char *path,
 		    struct netlink_ext_ack *extack);		/* caller's context */
-ssize_t ksnif_file_write(struct ksnif_file *f, const u8 *buf, size_t len,
-			 size_t *done);				/* writer */
-int ksnif_file_cut(struct ksnif_file *f, loff_t size);		/* may sleep */
-int ksnif_file_sync(struct ksnif_file *f);			/* writer */
+int ksnif_file_write(struct ksnif_file *f, const u8 *buf, size_t len,
+		     size_t *done);				/* writer */
+int ksnif_file_cut(struct ksnif_file *f, loff_t size);		/* writer */
 void ksnif_file_close(struct ksnif_file *f);			/* writer: a kthread */
-void ksnif_file_abandon(struct ksnif_file *f);			/* caller's context */
 
 /* ---- writer.c ------------------------------------------------------------ */
 
@@ -262,8 +263,7 @@ struct ksnif_run {
 	u16 linktype;			/* of the device captured by name */
 
 	/* the hook's */
-	struct nf_hook_ops hooks[2];	/* IPv4 and IPv6, as family asks */
-	unsigned int n_hooks;
+	struct nf_hook_ops hooks[2];	/* IPv4 and IPv6; family says which are registered */
 	bool armed;			/* the file is ready: take packets */
 	int ifindex;			/* device; written under rtnl and cap->lock */
 	u32 snaplen;			/* as in the settings; can change while running */
@@ -279,7 +279,7 @@ struct ksnif_run {
 	struct delayed_work work;	/* on cap->wq */
 	struct ksnif_file file;		/* unused with io discard */
 	struct ksnif_batch batch;
-	u64 file_size;			/* bytes that are whole blocks; others read it */
+	atomic64_t file_size;		/* bytes that are whole blocks; others read it */
 	u32 described;			/* number of interface blocks so far */
 	bool started;			/* the file's header is in the batch or the file */
 
@@ -295,11 +295,21 @@ struct ksnif_run {
 	bool reported;			/* a stop has answered with error. Under cap->lock */
 };
 
+/* A capture's state at one moment, for netlink and procfs. */
+struct ksnif_status {
+	enum ksnif_state state;
+	struct ksnif_settings settings;
+	int error;
+	bool unsynced;
+	bool torn;
+	u64 file_size;
+};
+
 struct ksnif_run *ksnif_run_alloc(struct ksnif_capture *cap);
 void ksnif_run_put(struct ksnif_run *run);
 int ksnif_run_find_device(struct ksnif_run *run, struct net *net,
 			  struct netlink_ext_ack *extack);
-int ksnif_run_open(struct ksnif_run *run, struct netlink_ext_ack *extack);
+void ksnif_run_result(const struct ksnif_run *run, struct ksnif_status *st);
 
 /* ---- capture.c ----------------------------------------------------------- */
 
@@ -312,7 +322,6 @@ struct ksnif_capture {
 	enum ksnif_state state;
 	struct ksnif_settings settings;	/* for the next start */
 	struct ksnif_run *run;		/* current or last; NULL before the first start */
-	bool hooked;			/* the run's hook is registered in net */
 	unsigned int runs;		/* starts so far: tells a dump that it spans two */
 	const char *last_error;		/* last refusal through procfs, a constant, or NULL */
 	struct workqueue_struct *wq;	/* runs the writer: a dead disk stalls nobody else */
@@ -320,16 +329,6 @@ struct ksnif_capture {
 };
 
 #define KSNIF_CAPTURE_NAME	"default"
-
-/* A capture's state at one moment, for netlink and procfs. */
-struct ksnif_status {
-	enum ksnif_state state;
-	struct ksnif_settings settings;
-	int error;
-	bool unsynced;
-	bool torn;
-	u64 file_size;
-};
 
 /* All: process context, may sleep. 0 or a negative errno with a text in @extack. */
 int ksnif_capture_set(struct ksnif_capture *cap, struct ksnif_change *change,
@@ -342,9 +341,10 @@ int ksnif_capture_status(struct ksnif_capture *cap, struct ksnif_status *st);
 unsigned int ksnif_capture_stats(struct ksnif_capture *cap, struct ksnif_stats *sum, int cpu);
 
 /* For the writer: the run cannot go on / has come to its end. */
-void ksnif_capture_unhook(struct ksnif_run *run);
+void ksnif_capture_failing(struct ksnif_run *run);
 void ksnif_capture_ended(struct ksnif_run *run);
 
+int ksnif_refuse(int err, struct netlink_ext_ack *extack);
 struct ksnif_capture *ksnif_capture_of(const struct net *net);
 int ksnif_capture_register(void);
 void ksnif_capture_unregister(void);
@@ -353,20 +353,9 @@ void ksnif_capture_unregister(void);
 
 int ksnif_netlink_register(void);
 void ksnif_netlink_unregister(void);
-void ksnif_netlink_event(struct ksnif_capture *cap, u8 cmd, const char *device_name);
+void ksnif_netlink_event(struct ksnif_capture *cap, u8 cmd);
 
-#ifdef CONFIG_KSNIF_PROCFS
-int ksnif_proc_create(struct net *net, struct ksnif_capture *cap);
-void ksnif_proc_remove(struct net *net);
-#else
-static inline int ksnif_proc_create(struct net *net, struct ksnif_capture *cap)
-{
-	return 0;
-}
-
-static inline void ksnif_proc_remove(struct net *net)
-{
-}
-#endif
+int ksnif_proc_register(void);
+void ksnif_proc_unregister(void);
 
 #endif /* _KSNIF_H */

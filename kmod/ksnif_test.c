@@ -333,7 +333,8 @@ static void parse_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ksnif_attr_find(ksnif_capture_attrs, KSNIF_A_CAPTURE_MAX, "io"),
 			KSNIF_A_CAPTURE_IO);
 	/* what no request carries is no setting */
-	KUNIT_EXPECT_LT(test, ksnif_attr_find(ksnif_capture_attrs, KSNIF_A_CAPTURE_MAX, "state"), 0);
+	KUNIT_EXPECT_LT(test, ksnif_attr_find(ksnif_capture_attrs, KSNIF_A_CAPTURE_MAX, "state"),
+			0);
 }
 
 /* ---- queue ------------------------------------------------------------------- */
@@ -470,4 +471,5 @@ static struct kunit_suite ksnif_suite = {
 	.name = "ksnif",
 	.test_cases = ksnif_cases,
 };
+
 kunit_test_suite(ksnif_suite);

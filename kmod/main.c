@@ -21,8 +21,14 @@ static int __init ksnif_init(void)
 	err = ksnif_netlink_register();
 	if (err)
 		goto err_netlink;
+	if (IS_ENABLED(CONFIG_KSNIF_PROCFS))
+		err = ksnif_proc_register();
+	if (err)
+		goto err_proc;
 	return 0;
 
+err_proc:
+	ksnif_netlink_unregister();
 err_netlink:
 	ksnif_device_unregister();
 err_device:
@@ -32,6 +38,8 @@ err_device:
 
 static void __exit ksnif_exit(void)
 {
+	if (IS_ENABLED(CONFIG_KSNIF_PROCFS))
+		ksnif_proc_unregister();
 	ksnif_netlink_unregister();
 	ksnif_device_unregister();
 	ksnif_capture_unregister();

@@ -56,37 +56,37 @@ static int reply(struct sk_buff *msg, void *hdr, int err, struct genl_info *info
 
 /* ---- get and set ---------------------------------------------------------- */
 
-static int put_settings(struct sk_buff *skb, const struct ksnif_settings *s)
+static int put_number(struct sk_buff *skb, int attr, u64 value)
 {
-	if (nla_put_string(skb, KSNIF_A_CAPTURE_DEVICE_NAME, s->device_name) ||
-	    nla_put_u32(skb, KSNIF_A_CAPTURE_FAMILY, s->family) ||
-	    nla_put_u32(skb, KSNIF_A_CAPTURE_SNAPLEN, s->snaplen) ||
-	    nla_put_u64_64bit(skb, KSNIF_A_CAPTURE_QUEUE_SIZE, s->queue_size, 0) ||
-	    nla_put_u32(skb, KSNIF_A_CAPTURE_FORMAT, s->format) ||
-	    nla_put_u32(skb, KSNIF_A_CAPTURE_IO, s->io))
-		return -EMSGSIZE;
-	return 0;
+	return ksnif_capture_attrs[attr].type == KSNIF_ATTR_U64 ?
+	       nla_put_u64_64bit(skb, attr, value, 0) : nla_put_u32(skb, attr, value);
 }
 
-static int put_state(struct sk_buff *skb, enum ksnif_state state, int error, bool unsynced,
-		     bool torn)
+/* All but logfile, which events must not tell. */
+static int put_settings(struct sk_buff *skb, const struct ksnif_settings *s)
 {
-	if (nla_put_u32(skb, KSNIF_A_CAPTURE_STATE, state) ||
-	    nla_put_u32(skb, KSNIF_A_CAPTURE_ERRNO, -error) ||
-	    nla_put_u32(skb, KSNIF_A_CAPTURE_UNSYNCED, unsynced) ||
-	    nla_put_u32(skb, KSNIF_A_CAPTURE_TORN, torn))
-		return -EMSGSIZE;
-	return 0;
+	int attr, err = nla_put_string(skb, KSNIF_A_CAPTURE_DEVICE_NAME, s->device_name);
+
+	for (attr = KSNIF_A_CAPTURE_NAME + 1; attr <= KSNIF_A_CAPTURE_IO && !err; attr++)
+		if (ksnif_capture_attrs[attr].type != KSNIF_ATTR_STRING)
+			err = put_number(skb, attr, ksnif_settings_number(s, attr));
+	return err;
+}
+
+static int put_state(struct sk_buff *skb, const struct ksnif_status *st)
+{
+	return put_number(skb, KSNIF_A_CAPTURE_STATE, st->state) ?:
+	       put_number(skb, KSNIF_A_CAPTURE_ERRNO, -st->error) ?:
+	       put_number(skb, KSNIF_A_CAPTURE_UNSYNCED, st->unsynced) ?:
+	       put_number(skb, KSNIF_A_CAPTURE_TORN, st->torn);
 }
 
 static int put_status(struct sk_buff *skb, const struct ksnif_status *st)
 {
-	if (nla_put_string(skb, KSNIF_A_CAPTURE_NAME, KSNIF_CAPTURE_NAME) ||
-	    nla_put_string(skb, KSNIF_A_CAPTURE_LOGFILE, st->settings.logfile) ||
-	    nla_put_u64_64bit(skb, KSNIF_A_CAPTURE_FILE_SIZE, st->file_size, 0))
-		return -EMSGSIZE;
-	return put_settings(skb, &st->settings) ?:
-	       put_state(skb, st->state, st->error, st->unsynced, st->torn);
+	return nla_put_string(skb, KSNIF_A_CAPTURE_NAME, KSNIF_CAPTURE_NAME) ?:
+	       nla_put_string(skb, KSNIF_A_CAPTURE_LOGFILE, st->settings.logfile) ?:
+	       put_number(skb, KSNIF_A_CAPTURE_FILE_SIZE, st->file_size) ?:
+	       put_settings(skb, &st->settings) ?: put_state(skb, st);
 }
 
 int ksnif_nl_get_doit(struct sk_buff *skb, struct genl_info *info)
@@ -152,7 +152,7 @@ int ksnif_nl_set_doit(struct sk_buff *skb, struct genl_info *info)
 	if (!err)
 		err = ksnif_capture_set(cap, &change, info->extack);
 	ksnif_change_free(&change);
-	return err;
+	return ksnif_refuse(err, info->extack);
 }
 
 /* ---- commands ------------------------------------------------------------- */
@@ -162,7 +162,7 @@ static int command(struct genl_info *info,
 {
 	struct ksnif_capture *cap = info_capture(info);
 
-	return IS_ERR(cap) ? PTR_ERR(cap) : fn(cap, info->extack);
+	return IS_ERR(cap) ? PTR_ERR(cap) : ksnif_refuse(fn(cap, info->extack), info->extack);
 }
 
 int ksnif_nl_start_doit(struct sk_buff *skb, struct genl_info *info)
@@ -187,29 +187,14 @@ int ksnif_nl_flush_doit(struct sk_buff *skb, struct genl_info *info)
 
 /* ---- stats ---------------------------------------------------------------- */
 
-static int put_u64(struct sk_buff *skb, int attr, u64 value)
+/* The counters from received up to @last, which are numbered in a row. */
+static int put_stats(struct sk_buff *skb, const struct ksnif_stats *st, int last)
 {
-	return nla_put_u64_64bit(skb, attr, value, 0);
-}
+	int attr, err = nla_put_string(skb, KSNIF_A_STATS_NAME, KSNIF_CAPTURE_NAME);
 
-static int put_hook_stats(struct sk_buff *skb, const struct ksnif_stats *st)
-{
-	return nla_put_string(skb, KSNIF_A_STATS_NAME, KSNIF_CAPTURE_NAME) ?:
-	       put_u64(skb, KSNIF_A_STATS_RECEIVED, st->received) ?:
-	       put_u64(skb, KSNIF_A_STATS_FILTERED, st->filtered) ?:
-	       put_u64(skb, KSNIF_A_STATS_CAPTURED, st->captured) ?:
-	       put_u64(skb, KSNIF_A_STATS_DROPPED_QUEUE_FULL, st->dropped_queue_full) ?:
-	       put_u64(skb, KSNIF_A_STATS_DROPPED_NO_MEMORY, st->dropped_no_memory);
-}
-
-static int put_stats(struct sk_buff *skb, const struct ksnif_stats *st)
-{
-	return put_hook_stats(skb, st) ?:
-	       put_u64(skb, KSNIF_A_STATS_QUEUED, st->queued) ?:
-	       put_u64(skb, KSNIF_A_STATS_WRITTEN, st->written) ?:
-	       put_u64(skb, KSNIF_A_STATS_DROPPED_WRITE, st->dropped_write) ?:
-	       put_u64(skb, KSNIF_A_STATS_DISCARDED, st->discarded) ?:
-	       put_u64(skb, KSNIF_A_STATS_ERRORS, st->dropped_no_memory + st->dropped_write);
+	for (attr = KSNIF_A_STATS_RECEIVED; attr <= last && !err; attr++)
+		err = nla_put_u64_64bit(skb, attr, ksnif_stats_value(st, attr), 0);
+	return err;
 }
 
 int ksnif_nl_stats_doit(struct sk_buff *skb, struct genl_info *info)
@@ -226,7 +211,7 @@ int ksnif_nl_stats_doit(struct sk_buff *skb, struct genl_info *info)
 		return -ENOMEM;
 	ksnif_capture_stats(cap, &st, -1);
 	hdr = genlmsg_put_reply(msg, info, &ksnif_family, 0, KSNIF_CMD_STATS);
-	return reply(msg, hdr, hdr ? put_stats(msg, &st) : -EMSGSIZE, info);
+	return reply(msg, hdr, hdr ? put_stats(msg, &st, KSNIF_A_STATS_ERRORS) : -EMSGSIZE, info);
 }
 
 /* cb->args[0] is the next CPU, cb->args[1] says that the request was found in order. */
@@ -250,7 +235,8 @@ int ksnif_nl_stats_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 				  &ksnif_family, NLM_F_MULTI, KSNIF_CMD_STATS);
 		if (!hdr)
 			break;
-		if (nla_put_u32(skb, KSNIF_A_STATS_CPU, cpu) || put_hook_stats(skb, &st)) {
+		if (nla_put_u32(skb, KSNIF_A_STATS_CPU, cpu) ||
+		    put_stats(skb, &st, KSNIF_A_STATS_DROPPED_NO_MEMORY)) {
 			genlmsg_cancel(skb, hdr);
 			break;
 		}
@@ -263,33 +249,31 @@ int ksnif_nl_stats_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 
 /* ---- events --------------------------------------------------------------- */
 
-static int put_event(struct sk_buff *skb, struct ksnif_capture *cap, u8 cmd,
-		     const char *device_name)
+static int put_event(struct sk_buff *skb, struct ksnif_capture *cap, u8 cmd)
 {
-	struct ksnif_run *run = cap->run;
+	struct ksnif_status st = { .state = cap->state };
+	int err = nla_put_string(skb, KSNIF_A_CAPTURE_NAME, KSNIF_CAPTURE_NAME);
 
-	if (nla_put_string(skb, KSNIF_A_CAPTURE_NAME, KSNIF_CAPTURE_NAME))
-		return -EMSGSIZE;
+	if (err)
+		return err;
 	switch (cmd) {
 	case KSNIF_CMD_DEVICE_GONE:
 	case KSNIF_CMD_DEVICE_BACK:
-		return nla_put_string(skb, KSNIF_A_CAPTURE_DEVICE_NAME, device_name);
+		return nla_put_string(skb, KSNIF_A_CAPTURE_DEVICE_NAME,
+				      cap->run->settings.device_name);
 	case KSNIF_CMD_SETTINGS_CHANGED:
 		return put_settings(skb, &cap->settings);
 	default:
-		return put_state(skb, cap->state, run->error, run->unsynced, run->torn);
+		ksnif_run_result(cap->run, &st);
+		return put_state(skb, &st);
 	}
 }
 
-/**
- * ksnif_netlink_event() - tell whoever listens in the capture's namespace
- * @cap: the capture
- * @cmd: KSNIF_CMD_STARTED or one behind it
- * @device_name: for device_gone and device_back
- *
- * Context: process, under cap->lock. A lost event is no error: nobody is owed one.
+/*
+ * Tell whoever listens in the capture's namespace: KSNIF_CMD_STARTED or one behind it. Under
+ * cap->lock. A lost event is no error: nobody is owed one.
  */
-void ksnif_netlink_event(struct ksnif_capture *cap, u8 cmd, const char *device_name)
+void ksnif_netlink_event(struct ksnif_capture *cap, u8 cmd)
 {
 	struct sk_buff *msg;
 	void *hdr;
@@ -302,7 +286,7 @@ void ksnif_netlink_event(struct ksnif_capture *cap, u8 cmd, const char *device_n
 	if (!msg)
 		goto out;
 	hdr = genlmsg_put(msg, 0, 0, &ksnif_family, 0, cmd);
-	if (!hdr || put_event(msg, cap, cmd, device_name)) {
+	if (!hdr || put_event(msg, cap, cmd)) {
 		nlmsg_free(msg);
 		goto out;
 	}

@@ -45,8 +45,22 @@ static void show_enum(struct seq_file *m, int attr, u32 value)
 	show_text(m, ksnif_capture_attrs[attr].name, ksnif_capture_attrs[attr].names[value]);
 }
 
+static void show_setting(struct seq_file *m, const struct ksnif_settings *s, int attr)
+{
+	if (attr == KSNIF_A_CAPTURE_DEVICE_NAME)
+		show_text(m, "device_name", s->device_name);
+	else if (attr == KSNIF_A_CAPTURE_LOGFILE)
+		show_text(m, "logfile", s->logfile);
+	else if (ksnif_capture_attrs[attr].type == KSNIF_ATTR_ENUM)
+		show_enum(m, attr, ksnif_settings_number(s, attr));
+	else
+		show_number(m, ksnif_capture_attrs[attr].name, ksnif_settings_number(s, attr));
+}
+
 static void show_state(struct seq_file *m, const struct ksnif_status *st)
 {
+	int attr;
+
 	show_text(m, "name", KSNIF_CAPTURE_NAME);
 	show_enum(m, KSNIF_A_CAPTURE_STATE, st->state);
 	if (st->error)
@@ -55,28 +69,24 @@ static void show_state(struct seq_file *m, const struct ksnif_status *st)
 		show_text(m, "errno", "none");
 	show_text(m, "unsynced", st->unsynced ? "yes" : "no");
 	show_text(m, "torn", st->torn ? "yes" : "no");
-	show_text(m, "device_name", st->settings.device_name);
-	show_enum(m, KSNIF_A_CAPTURE_FAMILY, st->settings.family);
-	show_text(m, "logfile", st->settings.logfile);
-	show_number(m, "snaplen", st->settings.snaplen);
-	show_number(m, "queue_size", st->settings.queue_size);
-	show_enum(m, KSNIF_A_CAPTURE_FORMAT, st->settings.format);
-	show_enum(m, KSNIF_A_CAPTURE_IO, st->settings.io);
+	for (attr = KSNIF_A_CAPTURE_DEVICE_NAME; attr <= KSNIF_A_CAPTURE_IO; attr++)
+		show_setting(m, &st->settings, attr);
 	show_number(m, "file_size", st->file_size);
 }
 
+/* The talk's three figures first, then the books. */
 static void show_stats(struct seq_file *m, const struct ksnif_stats *st)
 {
-	show_number(m, "received", st->received);
-	show_number(m, "captured", st->captured);
-	show_number(m, "errors", st->dropped_no_memory + st->dropped_write);
-	show_number(m, "filtered", st->filtered);
-	show_number(m, "dropped_queue_full", st->dropped_queue_full);
-	show_number(m, "dropped_no_memory", st->dropped_no_memory);
-	show_number(m, "queued", st->queued);
-	show_number(m, "written", st->written);
-	show_number(m, "dropped_write", st->dropped_write);
-	show_number(m, "discarded", st->discarded);
+	static const int attrs[] = {
+		KSNIF_A_STATS_RECEIVED, KSNIF_A_STATS_CAPTURED, KSNIF_A_STATS_ERRORS,
+		KSNIF_A_STATS_FILTERED, KSNIF_A_STATS_DROPPED_QUEUE_FULL,
+		KSNIF_A_STATS_DROPPED_NO_MEMORY, KSNIF_A_STATS_QUEUED, KSNIF_A_STATS_WRITTEN,
+		KSNIF_A_STATS_DROPPED_WRITE, KSNIF_A_STATS_DISCARDED,
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(attrs); i++)
+		show_number(m, ksnif_stats_attrs[attrs[i]].name, ksnif_stats_value(st, attrs[i]));
 }
 
 static int status_show(struct seq_file *m, void *v)
@@ -201,7 +211,8 @@ static ssize_t control_write(struct file *file, const char __user *buf, size_t s
 	if (!net)
 		return -ENODEV;
 	err = control_line(cap, buf, size, &extack);
-	WRITE_ONCE(cap->last_error, err ? extack._msg : NULL);
+	if (ksnif_refuse(err, &extack))
+		WRITE_ONCE(cap->last_error, extack._msg);
 	put_net(net);
 	return err ?: size;
 }
@@ -224,22 +235,36 @@ static const struct proc_ops control_ops = {
 	.proc_lseek = noop_llseek,
 };
 
-/* Return: 0 or -ENOMEM. */
-int ksnif_proc_create(struct net *net, struct ksnif_capture *cap)
+static int __net_init proc_net_init(struct net *net)
 {
 	struct proc_dir_entry *dir = proc_net_mkdir(net, "ksnif", net->proc_net);
+	struct ksnif_capture *cap = ksnif_capture_of(net);
 
-	if (!dir)
-		return -ENOMEM;
-	if (proc_create_data("status", 0400, dir, &status_ops, cap) &&
+	if (dir && proc_create_data("status", 0400, dir, &status_ops, cap) &&
 	    proc_create_data("control", 0200, dir, &control_ops, cap))
 		return 0;
-	ksnif_proc_remove(net);
+	remove_proc_subtree("ksnif", net->proc_net);
 	return -ENOMEM;
 }
 
-/* Waits for reads and writes that are under way. */
-void ksnif_proc_remove(struct net *net)
+/* Waits for reads and writes that are under way; of a namespace that exits there are none. */
+static void __net_exit proc_net_exit(struct net *net)
 {
 	remove_proc_subtree("ksnif", net->proc_net);
+}
+
+static struct pernet_operations proc_net_ops = {
+	.init = proc_net_init,
+	.exit = proc_net_exit,
+};
+
+/* Registers last and unregisters first, as what users reach does. */
+int __init ksnif_proc_register(void)
+{
+	return register_pernet_subsys(&proc_net_ops);
+}
+
+void ksnif_proc_unregister(void)
+{
+	unregister_pernet_subsys(&proc_net_ops);
 }

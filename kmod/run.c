@@ -64,7 +64,7 @@ err:
 
 /* The device captured by name must be there at start; its block leads the file. Takes RTNL. */
 int ksnif_run_find_device(struct ksnif_run *run, struct net *net,
-			   struct netlink_ext_ack *extack)
+			  struct netlink_ext_ack *extack)
 {
 	struct net_device *dev;
 	int err = 0;
@@ -87,20 +87,12 @@ out:
 	return err;
 }
 
-/* Open the file in the caller's context and empty it. */
-int ksnif_run_open(struct ksnif_run *run, struct netlink_ext_ack *extack)
+/* How the run has come out; nothing as long as it goes on. */
+void ksnif_run_result(const struct ksnif_run *run, struct ksnif_status *st)
 {
-	int err;
-
-	if (run->settings.io == KSNIF_IO_DISCARD)
-		return 0;
-	err = ksnif_file_open(&run->file, run->settings.logfile, extack);
-	if (err)
-		return err;
-	err = ksnif_file_cut(&run->file, 0);
-	if (err) {
-		NL_SET_ERR_MSG(extack, "logfile: cannot be truncated");
-		ksnif_file_abandon(&run->file);
-	}
-	return err;
+	if (!run || !run->ended)
+		return;
+	st->error = run->error;
+	st->unsynced = run->unsynced;
+	st->torn = run->torn;
 }

@@ -56,6 +56,29 @@ bool ksnif_settings_any_device(const struct ksnif_settings *s)
 	return !strcmp(s->device_name, ANY_DEVICE);
 }
 
+/* Where the setting @attr, KSNIF_A_CAPTURE_*, which is a number or an enum, is kept. */
+static u64 *settings_number(struct ksnif_settings *s, int attr)
+{
+	switch (attr) {
+	case KSNIF_A_CAPTURE_FAMILY:
+		return &s->family;
+	case KSNIF_A_CAPTURE_SNAPLEN:
+		return &s->snaplen;
+	case KSNIF_A_CAPTURE_QUEUE_SIZE:
+		return &s->queue_size;
+	case KSNIF_A_CAPTURE_FORMAT:
+		return &s->format;
+	default:
+		return &s->io;
+	}
+}
+
+/* The value of such a setting. */
+u64 ksnif_settings_number(const struct ksnif_settings *s, int attr)
+{
+	return *settings_number((struct ksnif_settings *)s, attr);
+}
+
 static int change_logfile(struct ksnif_change *change, const char *value,
 			  struct netlink_ext_ack *extack)
 {
@@ -108,29 +131,15 @@ int ksnif_change_number(struct ksnif_change *change, int attr, u64 value,
 		extack->_msg = ksnif_settings_refusal(attr);
 		return err;
 	}
-
-	change->mask |= BIT(attr);
-	switch (attr) {
-	case KSNIF_A_CAPTURE_FAMILY:
-		change->to.family = value;
-		break;
-	case KSNIF_A_CAPTURE_SNAPLEN:
-		change->to.snaplen = value ?: KSNIF_SNAPLEN_MAX;
-		break;
-	case KSNIF_A_CAPTURE_QUEUE_SIZE:
-		change->to.queue_size = value;
-		break;
-	case KSNIF_A_CAPTURE_FORMAT:
-		change->to.format = value;
-		break;
-	case KSNIF_A_CAPTURE_IO:
-		if (value == KSNIF_IO_DIRECT || value == KSNIF_IO_AUTO) {
-			NL_SET_ERR_MSG(extack, "io: direct and auto are not supported yet");
-			return -EOPNOTSUPP;
-		}
-		change->to.io = value;
-		break;
+	if (attr == KSNIF_A_CAPTURE_IO && value != KSNIF_IO_BUFFERED &&
+	    value != KSNIF_IO_DISCARD) {
+		NL_SET_ERR_MSG(extack, "io: direct and auto are not supported yet");
+		return -EOPNOTSUPP;
 	}
+	if (attr == KSNIF_A_CAPTURE_SNAPLEN && !value)
+		value = KSNIF_SNAPLEN_MAX;
+	change->mask |= BIT(attr);
+	*settings_number(&change->to, attr) = value;
 	return 0;
 }
 
@@ -165,20 +174,16 @@ int ksnif_change_allowed(const struct ksnif_change *change, enum ksnif_state sta
 /* Cannot fail. @change's allocation moves to @s. */
 void ksnif_change_apply(struct ksnif_change *change, struct ksnif_settings *s)
 {
-	if (change->mask & BIT(KSNIF_A_CAPTURE_DEVICE_NAME))
-		memcpy(s->device_name, change->to.device_name, sizeof(s->device_name));
-	if (change->mask & BIT(KSNIF_A_CAPTURE_FAMILY))
-		s->family = change->to.family;
-	if (change->mask & BIT(KSNIF_A_CAPTURE_LOGFILE))
-		swap(s->logfile, change->to.logfile);
-	if (change->mask & BIT(KSNIF_A_CAPTURE_SNAPLEN))
-		s->snaplen = change->to.snaplen;
-	if (change->mask & BIT(KSNIF_A_CAPTURE_QUEUE_SIZE))
-		s->queue_size = change->to.queue_size;
-	if (change->mask & BIT(KSNIF_A_CAPTURE_FORMAT))
-		s->format = change->to.format;
-	if (change->mask & BIT(KSNIF_A_CAPTURE_IO))
-		s->io = change->to.io;
+	unsigned int attr;
+
+	for_each_set_bit(attr, &change->mask, BITS_PER_LONG) {
+		if (attr == KSNIF_A_CAPTURE_LOGFILE)
+			swap(s->logfile, change->to.logfile);
+		else if (attr == KSNIF_A_CAPTURE_DEVICE_NAME)
+			memcpy(s->device_name, change->to.device_name, sizeof(s->device_name));
+		else
+			*settings_number(s, attr) = *settings_number(&change->to, attr);
+	}
 }
 
 void ksnif_change_free(struct ksnif_change *change)

@@ -15,6 +15,33 @@ void ksnif_stats_count(struct ksnif_hook_stats *st, u64_stats_t *counter)
 	u64_stats_update_end(&st->syncp);
 }
 
+/* The counter that an attribute, KSNIF_A_STATS_*, carries. */
+u64 ksnif_stats_value(const struct ksnif_stats *st, int attr)
+{
+	switch (attr) {
+	case KSNIF_A_STATS_RECEIVED:
+		return st->received;
+	case KSNIF_A_STATS_FILTERED:
+		return st->filtered;
+	case KSNIF_A_STATS_CAPTURED:
+		return st->captured;
+	case KSNIF_A_STATS_DROPPED_QUEUE_FULL:
+		return st->dropped_queue_full;
+	case KSNIF_A_STATS_DROPPED_NO_MEMORY:
+		return st->dropped_no_memory;
+	case KSNIF_A_STATS_QUEUED:
+		return st->queued;
+	case KSNIF_A_STATS_WRITTEN:
+		return st->written;
+	case KSNIF_A_STATS_DROPPED_WRITE:
+		return st->dropped_write;
+	case KSNIF_A_STATS_DISCARDED:
+		return st->discarded;
+	default:	/* the talk's third figure */
+		return st->dropped_no_memory + st->dropped_write;
+	}
+}
+
 static void stats_add_cpu(struct ksnif_iface *iface, int cpu, struct ksnif_stats *sum)
 {
 	struct ksnif_hook_stats *st = per_cpu_ptr(iface->hook, cpu);

@@ -9,6 +9,7 @@
  * back to the last whole record.
  */
 #include <linux/cred.h>
+#include <linux/fs.h>
 #include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/rcupdate.h>
@@ -54,51 +55,35 @@ static void writer_drop(struct ksnif_run *run, struct ksnif_record *rec,
 	}
 }
 
-/* io discard: the whole way, but no file. */
-static int writer_discard(struct ksnif_run *run)
-{
-	struct ksnif_batch *b = &run->batch;
-
-	while (b->first != b->last) {
-		struct ksnif_record *rec = b->first;
-
-		b->first = rec->next;
-		writer_count(&rec->iface->discarded);
-		ksnif_queue_done(run->queue, rec);
-	}
-	b->len = 0;
-	return 0;
-}
-
 /*
  * Write the batch. A record counts as written once the file system has accepted all of it;
  * those it did not accept stay in the batch. file_size is where the last whole record (or,
- * before the first, the header) ends.
+ * before the first, the header) ends. io discard goes the whole way, but has no file.
  */
 static int writer_write(struct ksnif_run *run)
 {
+	bool discard = run->settings.io == KSNIF_IO_DISCARD;
 	struct ksnif_batch *b = &run->batch;
+	size_t done = b->len, whole = 0;
 	loff_t start = run->file.pos;
-	size_t done, whole = 0;
-	int err;
+	int err = 0;
 
-	if (run->settings.io == KSNIF_IO_DISCARD)
-		return writer_discard(run);
-
-	err = ksnif_file_write(&run->file, b->buf, b->len, &done);
+	if (!discard)
+		err = ksnif_file_write(&run->file, b->buf, b->len, &done);
 	while (b->first != b->last && b->first->end <= done) {
 		struct ksnif_record *rec = b->first;
 
 		b->first = rec->next;
 		whole = rec->end;
-		writer_count(&rec->iface->written);
+		writer_count(discard ? &rec->iface->discarded : &rec->iface->written);
 		ksnif_queue_done(run->queue, rec);
 	}
 	if (!err)
 		whole = done;
 	else if (done >= b->head)
 		whole = max(whole, b->head);
-	WRITE_ONCE(run->file_size, start + whole);
+	if (!discard)
+		atomic64_set(&run->file_size, start + whole);
 	b->len = 0;
 	b->head = 0;
 	return err;
@@ -231,7 +216,7 @@ static void writer_sync(struct ksnif_run *run)
 
 	if (!run->file.file || run->unsynced)
 		return;
-	err = ksnif_file_sync(&run->file);
+	err = vfs_fsync(run->file.file, 0);
 	if (err) {
 		run->unsynced = true;
 		writer_fail(run, err);
@@ -245,13 +230,14 @@ static void writer_sync(struct ksnif_run *run)
 static void writer_give_up(struct ksnif_run *run)
 {
 	struct ksnif_batch *b = &run->batch;
+	loff_t whole;
 
 	writer_drop(run, b->first, NULL);
 	writer_drop(run, ksnif_queue_take(run->queue), NULL);
 	b->first = NULL;
 	b->last = NULL;
-	if (run->file.file && run->file.pos != run->file_size &&
-	    ksnif_file_cut(&run->file, run->file_size))
+	whole = atomic64_read(&run->file_size);
+	if (run->file.file && run->file.pos != whole && ksnif_file_cut(&run->file, whole))
 		run->torn = true;
 }
 
@@ -277,7 +263,7 @@ static void writer_flushed(struct ksnif_run *run, u64 upto)
 static bool writer_pass(struct ksnif_run *run)
 {
 	u64 flush = READ_ONCE(run->flush_wanted);
-	/* pairs with the release in capture_unhook() */
+	/* pairs with the release in capture_begin_stop() */
 	bool stopping = smp_load_acquire(&run->stopping);
 
 	if (stopping)
@@ -292,7 +278,7 @@ static bool writer_pass(struct ksnif_run *run)
 		return false;
 	}
 	if (!stopping) {
-		ksnif_capture_unhook(run);
+		ksnif_capture_failing(run);
 		synchronize_net();
 	}
 	writer_end(run);
