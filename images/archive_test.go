@@ -37,13 +37,14 @@ func TestArchive(t *testing.T) {
 	files := map[string]File{
 		"/bin/ksnifctl":     {Host: filepath.Join(dir, "tool"), Mode: 0o755},
 		"ksnif/a/plan.json": {Host: filepath.Join(dir, "data"), Mode: 0o600},
+		"/lib/mod/6/k.ko":   {Host: filepath.Join(dir, "data"), Mode: 0o644},
 		"/ksnif/ksnif.ko":   {Host: filepath.Join(dir, "data"), Mode: 0o644},
 	}
 	require.NoError(t, Archive(out, files))
 
 	names, records := contents(t, out)
 	// The kernel makes no folder by itself: each comes before what is in it.
-	assert.Equal(t, []string{"bin", "bin/ksnifctl", "ksnif", "ksnif/ksnif.ko", "ksnif/a", "ksnif/a/plan.json"}, names)
+	assert.Equal(t, []string{"bin", "bin/ksnifctl", "ksnif", "ksnif/ksnif.ko", "lib", "lib/mod", "lib/mod/6", "lib/mod/6/k.ko", "ksnif/a", "ksnif/a/plan.json"}, names)
 	assert.Equal(t, uint64(cpio.S_IFDIR|0o755), records["ksnif/a"].Mode)
 	assert.Equal(t, uint64(cpio.S_IFREG|0o755), records["bin/ksnifctl"].Mode)
 	assert.Equal(t, uint64(cpio.S_IFREG|0o600), records["ksnif/a/plan.json"].Mode)

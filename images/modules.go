@@ -22,34 +22,36 @@ import (
 // moduleDirs are the folders and single modules that guests get, with all that
 // these depend on. The rest (drivers of real hardware, remote file systems)
 // would only make every boot slower.
-var moduleDirs = []string{ //nolint:gochecknoglobals // a constant in all but name
-	"net/802", "net/8021q", "net/bridge", "net/core", "net/ipv4", "net/ipv6", "net/key", "net/llc",
-	"net/mpls", "net/netfilter", "net/netlink", "net/packet", "net/psample", "net/sched", "net/sctp",
-	"net/tls", "net/unix", "net/xdp", "net/xfrm",
-	"drivers/net/bareudp", "drivers/net/bonding", "drivers/net/dummy", "drivers/net/geneve", "drivers/net/ifb",
-	"drivers/net/ipvlan", "drivers/net/macsec", "drivers/net/macvlan", "drivers/net/macvtap", "drivers/net/net_failover",
-	"drivers/net/netconsole", "drivers/net/netdevsim", "drivers/net/nlmon", "drivers/net/tap", "drivers/net/team",
-	"drivers/net/tun", "drivers/net/veth", "drivers/net/virtio_net", "drivers/net/vrf", "drivers/net/vxlan",
-	"drivers/net/wireguard",
-	"drivers/block/brd", "drivers/block/loop", "drivers/block/null_blk", "drivers/block/virtio_blk", "drivers/block/zram",
-	"drivers/char/virtio_console", "drivers/char/hw_random/virtio-rng", "drivers/md/dm-",
-	"drivers/scsi/scsi_debug", "drivers/scsi/sd_mod", "drivers/scsi/virtio_scsi", "drivers/virtio",
-	"fs/overlayfs", "fs/xfs", "fs/fat", "fs/nls/nls_ascii", "fs/nls/nls_cp437", "fs/nls/nls_utf8", "fs/autofs",
-	"crypto/aead", "crypto/authenc", "crypto/cbc", "crypto/ccm", "crypto/cmac", "crypto/crc32c_", "crypto/ctr",
-	"crypto/des_generic", "crypto/echainiv", "crypto/essiv", "crypto/gcm", "crypto/seqiv", "crypto/xts",
-	"lib/libcrc32c", "lib/ts_",
+func moduleDirs() []string {
+	return []string{
+		"net/802", "net/8021q", "net/bridge", "net/core", "net/ipv4", "net/ipv6", "net/key", "net/llc",
+		"net/mpls", "net/netfilter", "net/netlink", "net/packet", "net/psample", "net/sched", "net/sctp",
+		"net/tls", "net/unix", "net/xdp", "net/xfrm",
+		"drivers/net/bareudp", "drivers/net/bonding", "drivers/net/dummy", "drivers/net/geneve", "drivers/net/ifb",
+		"drivers/net/ipvlan", "drivers/net/macsec", "drivers/net/macvlan", "drivers/net/macvtap", "drivers/net/net_failover",
+		"drivers/net/netconsole", "drivers/net/netdevsim", "drivers/net/nlmon", "drivers/net/tap", "drivers/net/team",
+		"drivers/net/tun", "drivers/net/veth", "drivers/net/virtio_net", "drivers/net/vrf", "drivers/net/vxlan",
+		"drivers/net/wireguard",
+		"drivers/block/brd", "drivers/block/loop", "drivers/block/null_blk", "drivers/block/virtio_blk", "drivers/block/zram",
+		"drivers/char/virtio_console", "drivers/char/hw_random/virtio-rng", "drivers/md/dm-",
+		"drivers/scsi/scsi_debug", "drivers/scsi/sd_mod", "drivers/scsi/virtio_scsi", "drivers/virtio",
+		"fs/overlayfs", "fs/xfs", "fs/fat", "fs/nls/nls_ascii", "fs/nls/nls_cp437", "fs/nls/nls_utf8", "fs/autofs",
+		"crypto/aead", "crypto/authenc", "crypto/cbc", "crypto/ccm", "crypto/cmac", "crypto/crc32c_", "crypto/ctr",
+		"crypto/des_generic", "crypto/echainiv", "crypto/essiv", "crypto/gcm", "crypto/seqiv", "crypto/xts",
+		"lib/libcrc32c", "lib/ts_",
+	}
 }
 
 // kernelLayout is a short name for what selectModules and fixHeaders do. The
 // number changes with their code.
-func kernelLayout() string { return hashOf("2", strings.Join(moduleDirs, " "))[:6] }
+func kernelLayout() string { return hashOf("2", strings.Join(moduleDirs(), " "))[:6] }
 
 // wantedModule says whether guests get a module for its own sake. name is
 // relative to lib/modules/RELEASE.
 func wantedModule(name string) bool {
 	rel := strings.TrimPrefix(name, "kernel/")
 	return rel == name || // extra/, updates/: the user's own
-		slices.ContainsFunc(moduleDirs, func(want string) bool {
+		slices.ContainsFunc(moduleDirs(), func(want string) bool {
 			rest, ok := strings.CutPrefix(rel, want)
 			// A name that ends in - or _ stands for a family, any other for
 			// a folder or a module.

@@ -185,18 +185,8 @@ func (c *Cache) buildUserland(ctx context.Context, a *apt, pkgs []pkg, dir strin
 // such a link in the first.
 func installUserland(ctx context.Context, root, dir string) error {
 	g := &guestRoot{packages: root, dir: dir, libs: map[string]bool{}}
-	for _, d := range []string{
-		"bin", "sbin", "lib/x86_64-linux-gnu", "lib64", "etc/modprobe.d", "usr", "dev", "proc", "sys", "run", "root", "home/user",
-		"mnt", "out", "in", "var/log", "var/empty", "ksnif",
-	} {
-		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
-			return err
-		}
-	}
-	for _, d := range []string{"bin", "sbin", "lib", "lib64"} {
-		if err := os.Symlink("../"+d, filepath.Join(dir, "usr", d)); err != nil {
-			return err
-		}
+	if err := g.addFolders(); err != nil {
+		return err
 	}
 	for _, name := range programs() {
 		if err := g.addProgram(name); err != nil {
@@ -212,15 +202,8 @@ func installUserland(ctx context.Context, root, dir string) error {
 			return err
 		}
 	}
-	for _, name := range []string{"etc/protocols", "etc/services", "etc/rpc", "etc/ethertypes", "etc/mke2fs.conf"} {
-		if err := copyFile(filepath.Join(root, name), filepath.Join(dir, name), 0o644); err != nil {
-			return err
-		}
-	}
-	for name, text := range etcFiles() {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			return err
-		}
+	if err := g.addEtc(); err != nil {
+		return err
 	}
 	return linkApplets(ctx, dir)
 }
@@ -275,6 +258,39 @@ type guestRoot struct {
 	packages string          // where the packages are unpacked
 	dir      string          // the root that is being made
 	libs     map[string]bool // libraries that are there
+}
+
+// addFolders makes the folders that hold programs, libraries and mounts.
+func (g *guestRoot) addFolders() error {
+	for _, d := range []string{
+		"bin", "sbin", "lib/x86_64-linux-gnu", "lib64", "etc/modprobe.d", "usr", "dev", "proc", "sys", "run", "root", "home/user",
+		"mnt", "out", "in", "var/log", "var/empty", "ksnif",
+	} {
+		if err := os.MkdirAll(filepath.Join(g.dir, d), 0o755); err != nil {
+			return err
+		}
+	}
+	for _, d := range []string{"bin", "sbin", "lib", "lib64"} {
+		if err := os.Symlink("../"+d, filepath.Join(g.dir, "usr", d)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addEtc fills /etc, from the packages where they have a file.
+func (g *guestRoot) addEtc() error {
+	for _, name := range []string{"etc/protocols", "etc/services", "etc/rpc", "etc/ethertypes", "etc/mke2fs.conf"} {
+		if err := copyFile(filepath.Join(g.packages, name), filepath.Join(g.dir, name), 0o644); err != nil {
+			return err
+		}
+	}
+	for name, text := range etcFiles() {
+		if err := os.WriteFile(filepath.Join(g.dir, name), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // addProgram copies a program and its libraries.
