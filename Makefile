@@ -44,6 +44,7 @@ export GOFLAGS
 
 PKGS_BUILD   := ca-certificates gcc libc6-dev libelf1 libssl3 make
 PKGS_VM      := $(shell sed 's/\#.*//' images/packages.txt 2>/dev/null)
+PKGS_VMTEST  := tshark
 PKGS_LINT    := perl shellcheck sparse xz-utils
 PKGS_MENU    := kconfig-frontends-nox
 PKGS_INSTALL := kmod
@@ -74,7 +75,7 @@ all: bin/ksnifctl ## build bin/ksnifctl, and kmod/ksnif.ko for KDIR
 demo: vm-ready ## from nothing to a capture in a VM: out/demo.pcapng
 	@out/bin/vmtest-run demo -kernel $(VM_KERNEL) -config $(CONFIG)
 
-vmtest: modules vm-tools out/bin/tests ## all tests, on the host and in VMs
+vmtest: deps-vmtest modules vm-tools out/bin/tests ## all tests, on the host and in VMs
 	@out/bin/vmtest-run all -kernels '$(KERNELS)' -config $(CONFIG) $(if $(RUN),-run '$(RUN)')
 
 vm-run: script-given vm-ready ## run SCRIPT=file in a VM; its /out comes to out/vm-run/
@@ -154,13 +155,15 @@ fetch: deps out/bin/mk ## download everything, so that the rest works offline
 
 # --- packages of this machine
 
-.PHONY: deps deps-build deps-vm deps-lint deps-menu deps-install
+.PHONY: deps deps-build deps-vm deps-vmtest deps-lint deps-menu deps-install
 deps: ## install the Debian packages that are missing
-	@.ci/deps -vm $(PKGS_BUILD) $(PKGS_VM) $(PKGS_LINT) $(PKGS_MENU) $(PKGS_INSTALL)
+	@.ci/deps -vm $(PKGS_BUILD) $(PKGS_VM) $(PKGS_VMTEST) $(PKGS_LINT) $(PKGS_MENU) $(PKGS_INSTALL)
 deps-build:
 	@.ci/deps $(PKGS_BUILD)
 deps-vm:
 	@.ci/deps -vm $(PKGS_BUILD) $(PKGS_VM)
+deps-vmtest:
+	@.ci/deps -vm $(PKGS_BUILD) $(PKGS_VM) $(PKGS_VMTEST)
 deps-lint:
 	@.ci/deps -vm $(PKGS_BUILD) $(PKGS_VM) $(PKGS_LINT)
 deps-menu:

@@ -52,8 +52,15 @@ func (a *allRun) parts(h *vmtest.Harness) []part {
 		}})
 	}
 	for _, kernel := range kernels {
-		parts = append(parts, part{"kernel " + kernel, func(ctx context.Context) (*vmtest.Result, error) {
-			return h.Test(ctx, vmtest.TestRun{Kernel: kernel, Binary: a.flags.binary(a.binary), Run: a.run})
+		var guest *vmtest.Result
+		parts = append(parts, part{"kernel " + kernel, func(ctx context.Context) (res *vmtest.Result, err error) {
+			guest, err = h.Test(ctx, vmtest.TestRun{Kernel: kernel, Binary: a.flags.binary(a.binary), Run: a.run})
+			return guest, err
+		}}, part{"files of " + kernel, func(ctx context.Context) (*vmtest.Result, error) {
+			if guest == nil {
+				return nil, nil
+			}
+			return h.HostCheck(ctx, guest)
 		}})
 	}
 	return parts
@@ -70,7 +77,7 @@ func (a *allRun) with(ctx context.Context) func(h *vmtest.Harness) error {
 			if ctx.Err() != nil {
 				return err
 			}
-			lines = append(lines, fmt.Sprintf("%-12s %s", p.name+":", counts))
+			lines = append(lines, fmt.Sprintf("%-15s %s", p.name+":", counts))
 			sum = sum.Add(counts)
 		}
 		h.Progress.Line("==\n%s", strings.Join(lines, "\n"))
