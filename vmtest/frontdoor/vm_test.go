@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0
+
+package frontdoor
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// write makes a file below dir and returns its path.
+func write(t *testing.T, dir, name, text string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+	return path
+}
+
+func read(t *testing.T, elem ...string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(elem...))
+	require.NoError(t, err)
+	return string(b)
+}
+
+// TestTree goes through the targets that build and boot, all in one copy of the tree: it takes long to make one.
+func TestTree(t *testing.T) {
+	slow(t)
+	dir := tree(t)
+	t.Run("install", func(t *testing.T) { installs(t, dir) })
+	t.Run("vm-run", func(t *testing.T) { runsScript(t, dir) })
+	t.Run("vm-run of a script that fails", func(t *testing.T) { keepsStatus(t, dir) })
+	t.Run("shell", func(t *testing.T) { givesShell(t, dir) })
+}
+
+// runsScript runs a script that finds everything it was promised, and brings back what it leaves.
+func runsScript(t *testing.T, dir string) {
+	results := filepath.Join(dir, "out", "vm-run")
+	in := t.TempDir()
+	write(t, in, "deep/hello", "hello from the host\n")
+	write(t, results, "stale", "of the run before")
+	script := write(t, t.TempDir(), "script.sh", `
+set -eu
+test "$(id -u)" = 0
+cat /in/deep/hello
+if touch /in/new 2>/dev/null; then echo '/in can be written' >&2; exit 1; fi
+ksnifctl set snaplen 96
+ksnifctl set logfile /out/lo.pcapng
+ksnifctl start
+ping -c 2 -i 0.2 127.0.0.1 >/dev/null
+ksnifctl stop
+tcpdump -nr /out/lo.pcapng icmp 2>/dev/null | wc -l
+for tool in dumpcap ip tc nft busybox modprobe; do command -v $tool >/dev/null; done
+for module in pktgen veth dummy nf_tables dm-flakey; do modprobe $module; done
+mkdir /out/deep
+echo from the guest >/out/deep/result
+`)
+	got := succeeds(t, dir, "vm-run", "SCRIPT="+script, "IN="+in)
+	assert.Contains(t, got.stdout, "hello from the host\n4\n", "the script's output")
+	assert.Equal(t, "0\n", read(t, results, "status"))
+	assert.Equal(t, "from the guest\n", read(t, results, "deep", "result"))
+	assert.Contains(t, read(t, results, "console.log"), "Linux version")
+	assert.NoFileExists(t, filepath.Join(results, "stale"))
+	assert.FileExists(t, filepath.Join(results, "lo.pcapng"))
+}
+
+// keepsStatus runs a script that fails.
+func keepsStatus(t *testing.T, dir string) {
+	results := filepath.Join(dir, "out", "vm-run")
+	script := write(t, t.TempDir(), "script.sh", "echo left >/out/left; echo on stderr >&2; exit 7\n")
+	got := runMake(t, dir, "vm-run", "SCRIPT="+script)
+	assert.NotZero(t, got.code)
+	assert.Contains(t, got.stdout+got.stderr, "on stderr\n")
+	assert.Contains(t, got.stderr, "7", "the exit status is told")
+	assert.Equal(t, "7\n", read(t, results, "status"))
+	assert.Equal(t, "left\n", read(t, results, "left"))
+	assert.NoFileExists(t, filepath.Join(results, "lo.pcapng"), "of the run before")
+}
+
+// givesShell types into a make shell on a terminal.
+func givesShell(t *testing.T, dir string) {
+	s := openShell(t, dir)
+	s.expect("Leave with", "ksnif:/out# ")
+	s.typ("ksnifctl get snaplen")
+	s.expect("\n262144\n", "ksnif:/out# ")
+	s.typ("stty size; ksnifctl set device_name l\t && ksnifctl get device_name")
+	s.expect("\n33 101\n", "\nlo\n", "ksnif:/out# ")
+	s.typ("sleep 1000")
+	s.expect("sleep 1000")
+	s.send("\x03") // ^C is the shell's, and ends nothing else
+	s.expect("ksnif:/out# ")
+	s.typ("echo kept >/out/kept")
+	s.expect("ksnif:/out# ")
+	s.typ("exit")
+	s.ends()
+	assert.Equal(t, "kept\n", read(t, dir, "out", "shell", "kept"))
+}
+
+// shell is a make shell on a terminal.
+type shell struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	tty  *os.File
+	mu   sync.Mutex
+	text bytes.Buffer // what was shown and is not expected yet
+	done chan struct{}
+}
+
+func openShell(t *testing.T, dir string) *shell {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	t.Cleanup(cancel)
+	s := &shell{t: t, cmd: makeCommand(ctx, dir, "shell"), done: make(chan struct{})}
+	var err error
+	s.tty, err = pty.StartWithSize(s.cmd, &pty.Winsize{Rows: 33, Cols: 101})
+	require.NoError(t, err)
+	t.Cleanup(func() { s.tty.Close() })
+	go func() {
+		defer close(s.done)
+		buf := make([]byte, 4096)
+		for {
+			n, err := s.tty.Read(buf)
+			s.mu.Lock()
+			s.text.WriteString(strings.ReplaceAll(string(buf[:n]), "\r", "")) // two terminals in a row add one each
+			s.mu.Unlock()
+			if err != nil { // EIO, when nobody has the other side open any more
+				return
+			}
+		}
+	}()
+	return s
+}
+
+func (s *shell) send(text string) {
+	s.t.Helper()
+	_, err := s.tty.WriteString(text)
+	require.NoError(s.t, err)
+}
+
+func (s *shell) typ(line string) { s.t.Helper(); s.send(line + "\r") }
+
+// expect waits until the texts were shown, one behind the other.
+func (s *shell) expect(texts ...string) {
+	s.t.Helper()
+	for _, text := range texts {
+		for deadline := time.Now().Add(3 * time.Minute); !s.shown(text); time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.t.Fatalf("the terminal does not show %q but:\n%s", text, s.text.String())
+			}
+		}
+	}
+}
+
+// shown says whether the text is there, and drops what is before it, and the text.
+func (s *shell) shown(text string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := strings.Index(s.text.String(), text)
+	if i < 0 {
+		return false
+	}
+	s.text.Next(i + len(text))
+	return true
+}
+
+// ends waits for the end, which has to be a good one.
+func (s *shell) ends() {
+	s.t.Helper()
+	select {
+	case <-s.done:
+	case <-time.After(time.Minute):
+		s.t.Fatal("make shell does not end")
+	}
+	require.NoError(s.t, s.cmd.Wait(), s.text.String())
+}
