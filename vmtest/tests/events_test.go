@@ -22,8 +22,7 @@ func until(t *testing.T, p *place, r *genl.EventReader, snaplen uint32) []*genl.
 	p.Set(genl.Settings{Snaplen: &snaplen})
 	var before []*genl.Event
 	for {
-		e, err := r.Next()
-		require.NoError(t, err)
+		e := next(t, r)
 		assert.WithinDuration(t, time.Now(), e.Time, guest.Limit(20*time.Second))
 		e.Time = time.Time{}
 		if e.Type == genl.EventSettingsChanged && e.Snaplen == snaplen {

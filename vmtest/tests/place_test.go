@@ -177,11 +177,29 @@ func (p *place) silent() (check func()) {
 	return func() {
 		p.T.Helper()
 		p.Set(genl.Settings{Snaplen: ptr(uint32(777))})
-		e, err := r.Next()
-		require.NoError(p.T, err)
+		e := next(p.T, r)
 		require.Equal(p.T, genl.EventSettingsChanged, e.Type, "a refused command sent an event: %+v", e)
 		require.EqualValues(p.T, 777, e.Snaplen)
 	}
+}
+
+// next is the next event, which has to come.
+func next(t testing.TB, r *genl.EventReader) *genl.Event {
+	t.Helper()
+	var e *genl.Event
+	read := make(chan error, 1)
+	go func() {
+		var err error
+		e, err = r.Next()
+		read <- err
+	}()
+	select {
+	case err := <-read:
+		require.NoError(t, err)
+	case <-time.After(guest.Limit(5 * time.Second)):
+		t.Fatal("no event comes")
+	}
+	return e
 }
 
 // listen reads events in the place until the test ends.
