@@ -26,6 +26,8 @@ type Options struct {
 	Extra   []string      // QEMU_ARGS: more arguments for QEMU
 	OutOpts string        // OUT_OPTS: more -drive options of the /out disk, as throttling.bps-write=34000000
 	OutMB   int           // OUT_MB: size of the /out disk
+
+	nokaslr bool // for gdb: addresses are what they were in another boot
 }
 
 // Limits of a boot that are not the user's to set.

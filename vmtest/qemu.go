@@ -108,7 +108,7 @@ func (m *machine) cmdline() string {
 		"console=ttyS0", "panic=-1", "oops=panic", "panic_on_warn=1", "softlockup_panic=1", "hung_task_panic=1",
 		"printk.devkmsg=on", "log_buf_len=4M", "net.ifnames=0",
 	}
-	if m.opts.GDB != "" {
+	if m.opts.GDB != "" || m.opts.nokaslr {
 		words = append(words, "nokaslr")
 	}
 	return strings.Join(append(words, m.append...), " ")

@@ -80,6 +80,7 @@ type single struct {
 	timeout time.Duration                         // default for TIMEOUT
 	plan    func(*proto.Plan)                     // completes the plan
 	started func(ctx context.Context, p *process) // QEMU runs
+	gdb     *gdbFiles
 	judge   *judge
 	status  *proto.Record
 }
@@ -121,7 +122,11 @@ func (s *single) boot(ctx context.Context, log *os.File) (again bool, err error)
 	}
 	s.judge, s.status = newJudge(nil), nil
 	s.judge.begin()
-	end, err := b.run(ctx, &logged{sink: singleSink{s}, log: log})
+	var to sink = singleSink{s}
+	if s.gdb != nil {
+		to = gdbSink{sink: to, files: s.gdb}
+	}
+	end, err := b.run(ctx, &logged{sink: to, log: log})
 	if err != nil {
 		return false, err
 	}

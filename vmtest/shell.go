@@ -5,7 +5,6 @@ package vmtest
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"os"
 	"os/signal"
 	"sync/atomic"
@@ -40,20 +39,16 @@ func (h *Harness) Shell(ctx context.Context, kernel, dir string) (*ScriptResult,
 	}
 	one.started = t.attach
 	if h.Options.GDB != "" {
-		h.Progress.Line("%s", gdbHelp(guest, h.Options.GDB))
+		if one.gdb, err = h.gdbFiles(ctx, kernel, guest); err != nil {
+			return nil, err
+		}
+		h.Progress.Line("%s", one.gdb.help())
 	}
 	res, err := one.run(ctx)
 	if res != nil && t.left.Load() {
 		res.Problems = nil
 	}
 	return res, err
-}
-
-// gdbHelp says how to join gdb to the VM, which waits for it.
-func gdbHelp(g Guest, port string) string {
-	return fmt.Sprintf("The VM waits for gdb: gdb -ex 'target remote localhost:%s', then continue.\n"+
-		"Symbols of the module, once it is loaded: add-symbol-file %s ADDRESS,\n"+
-		"with ADDRESS from /sys/module/ksnif/sections/.text in the VM.", port, g.Module)
 }
 
 // terminal joins the user's terminal to the shell in the guest.

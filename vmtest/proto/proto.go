@@ -75,17 +75,18 @@ type Kind string
 
 // The kinds of records, in the order in which a boot sends them.
 const (
-	KindBoot    Kind = "boot"    // PID 1 is up; Text is the kernel's release
-	KindReady   Kind = "ready"   // disks are mounted, the module is loaded
-	KindStart   Kind = "start"   // Test starts
-	KindOutput  Kind = "output"  // Text was printed by Test
-	KindEnd     Kind = "end"     // Test ended with Result
-	KindSkip    Kind = "skip"    // a subtest, named by Test, was skipped; Text is the reason
-	KindAlive   Kind = "alive"   // heartbeat
-	KindStatus  Kind = "status"  // the script ended with Code
-	KindProblem Kind = "problem" // found outside of any test
-	KindNote    Kind = "note"    // Text is for the reader only
-	KindVerdict Kind = "verdict" // the last record: Result of the whole boot
+	KindBoot     Kind = "boot"     // PID 1 is up; Text is the kernel's release
+	KindSections Kind = "sections" // Text has the addresses of the module's sections
+	KindReady    Kind = "ready"    // disks are mounted, the module is loaded
+	KindStart    Kind = "start"    // Test starts
+	KindOutput   Kind = "output"   // Text was printed by Test
+	KindEnd      Kind = "end"      // Test ended with Result
+	KindSkip     Kind = "skip"     // a subtest, named by Test, was skipped; Text is the reason
+	KindAlive    Kind = "alive"    // heartbeat
+	KindStatus   Kind = "status"   // the script ended with Code
+	KindProblem  Kind = "problem"  // found outside of any test
+	KindNote     Kind = "note"     // Text is for the reader only
+	KindVerdict  Kind = "verdict"  // the last record: Result of the whole boot
 )
 
 // Result is how a test or a boot ended.

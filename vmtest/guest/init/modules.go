@@ -97,6 +97,17 @@ func moduleLoaded() bool {
 	return err == nil
 }
 
+// moduleSections returns where the module's sections lie, as "name=address" separated by spaces.
+func moduleSections() string {
+	var list []string
+	for _, name := range []string{".text", ".rodata", ".data", ".data..read_mostly", ".bss"} {
+		if b, err := os.ReadFile("/sys/module/" + moduleName + "/sections/" + name); err == nil {
+			list = append(list, name+"="+strings.TrimSpace(string(b)))
+		}
+	}
+	return strings.Join(list, " ")
+}
+
 // loadModule makes sure that the module under test is there: the test before may have removed it.
 func (s *session) loadModule() error {
 	if !s.plan.Module || moduleLoaded() {

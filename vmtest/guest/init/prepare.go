@@ -43,6 +43,7 @@ func (s *session) prepare() error {
 		if err := s.loadModule(); err != nil {
 			return err
 		}
+		s.report.send(proto.Record{Kind: proto.KindSections, Text: moduleSections()})
 	}
 	if s.watch != nil {
 		s.check("", s.watch.before())
