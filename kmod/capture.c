@@ -31,7 +31,7 @@ static DECLARE_WAIT_QUEUE_HEAD(captures_gone);
 /* Frees captures: the last reference may be dropped where one must not wait for a writer. */
 static struct workqueue_struct *reaper;
 
-/** ksnif_capture_of() - the capture of a namespace; NULL if the namespace has none */
+/* The capture of a namespace; NULL if the namespace has none. */
 struct ksnif_capture *ksnif_capture_of(const struct net *net)
 {
 	struct ksnif_capture **cap = net_generic(net, capture_net_id);
@@ -39,26 +39,20 @@ struct ksnif_capture *ksnif_capture_of(const struct net *net)
 	return *cap;
 }
 
-/* ---- start ---------------------------------------------------------------- */
-
+/* The state can only leave running and stopping while cap->command is held. */
 static int capture_may_start(struct ksnif_capture *cap, struct netlink_ext_ack *extack)
 {
-	int err = 0;
+	enum ksnif_state state = READ_ONCE(cap->state);
 
-	mutex_lock(&cap->lock);
-	if (cap->state == KSNIF_STATE_RUNNING) {
-		NL_SET_ERR_MSG(extack, "start: already running: use restart");
-		err = -EALREADY;
-	} else if (cap->state == KSNIF_STATE_STOPPING) {
-		NL_SET_ERR_MSG(extack, "start: still stopping: try again");
-		err = -EINPROGRESS;
-	} else if (cap->settings.format == KSNIF_FORMAT_PCAP &&
-		   ksnif_settings_any_device(&cap->settings)) {
-		NL_SET_ERR_MSG(extack, "format: pcap needs a device_name other than any");
-		err = -EINVAL;
-	}
-	mutex_unlock(&cap->lock);
-	return err;
+	if (state == KSNIF_STATE_RUNNING)
+		return ksnif_refuse(extack, -EALREADY, "start: already running: use restart");
+	if (state == KSNIF_STATE_STOPPING)
+		return ksnif_refuse(extack, -EINPROGRESS, "start: still stopping: try again");
+	if (cap->settings.format == KSNIF_FORMAT_PCAP &&
+	    ksnif_settings_any_device(&cap->settings))
+		return ksnif_refuse(extack, -EINVAL,
+				    "format: pcap needs a device_name other than any");
+	return 0;
 }
 
 /*
@@ -139,8 +133,6 @@ err_free:
 	return err;
 }
 
-/* ---- stop, by whomever ----------------------------------------------------- */
-
 /* See no more packets, and let the writer end the run. Under cap->lock. */
 static void capture_begin_stop(struct ksnif_capture *cap)
 {
@@ -195,10 +187,8 @@ static int run_wait(struct ksnif_run *run, u64 flush, struct netlink_ext_ack *ex
 
 	if (left < 0)
 		return -EINTR;
-	if (!left) {
-		NL_SET_ERR_MSG(extack, "still writing: ask again to wait on");
-		return -EINPROGRESS;
-	}
+	if (!left)
+		return ksnif_refuse(extack, -EINPROGRESS, "still writing: ask again to wait on");
 	/*
 	 * Pairs with the release in ksnif_capture_ended(). While the run goes on, no error has
 	 * happened yet.
@@ -210,15 +200,13 @@ static int run_wait(struct ksnif_run *run, u64 flush, struct netlink_ext_ack *ex
 }
 
 /* Every refusal has a text; those that say no more than their errno get it here. */
-int ksnif_refuse(int err, struct netlink_ext_ack *extack)
+int ksnif_explain(int err, struct netlink_ext_ack *extack)
 {
 	if (err && !extack->_msg)
 		extack->_msg = err == -ENOMEM ? "out of memory" :
 			       err == -EINTR ? "interrupted" : "refused by the kernel";
 	return err;
 }
-
-/* ---- the commands ----------------------------------------------------------- */
 
 /* Change settings, all or none. 0, -EBUSY if the state does not allow it, -EINTR. */
 int ksnif_capture_set(struct ksnif_capture *cap, struct ksnif_change *change,
@@ -237,21 +225,6 @@ int ksnif_capture_set(struct ksnif_capture *cap, struct ksnif_change *change,
 		ksnif_netlink_event(cap, KSNIF_CMD_SETTINGS_CHANGED);
 	}
 	mutex_unlock(&cap->lock);
-	mutex_unlock(&cap->command);
-	return err;
-}
-
-/*
- * The caller holds the namespace, and it is for him that the file is opened. On an error
- * nothing has changed.
- */
-int ksnif_capture_start(struct ksnif_capture *cap, struct netlink_ext_ack *extack)
-{
-	int err;
-
-	if (mutex_lock_killable(&cap->command))
-		return -EINTR;
-	err = capture_start(cap, extack);
 	mutex_unlock(&cap->command);
 	return err;
 }
@@ -286,9 +259,30 @@ int ksnif_capture_stop(struct ksnif_capture *cap, struct netlink_ext_ack *extack
 		}
 		ksnif_run_put(run);
 	}
-	if (err && !extack->_msg)
-		NL_SET_ERR_MSG(extack, KSNIF_CUT_SHORT);
+	return err && !extack->_msg ? ksnif_refuse(extack, err, KSNIF_CUT_SHORT) : err;
+}
+
+static int capture_command(struct ksnif_capture *cap, bool stop, struct netlink_ext_ack *extack)
+{
+	int err = 0;
+
+	if (mutex_lock_killable(&cap->command))
+		return -EINTR;
+	if (stop && READ_ONCE(cap->state) != KSNIF_STATE_FAILED)
+		err = ksnif_capture_stop(cap, extack);
+	if (!err)
+		err = capture_start(cap, extack);
+	mutex_unlock(&cap->command);
 	return err;
+}
+
+/*
+ * The caller holds the namespace, and it is for him that the file is opened. On an error
+ * nothing has changed.
+ */
+int ksnif_capture_start(struct ksnif_capture *cap, struct netlink_ext_ack *extack)
+{
+	return capture_command(cap, false, extack);
 }
 
 /*
@@ -297,20 +291,7 @@ int ksnif_capture_stop(struct ksnif_capture *cap, struct netlink_ext_ack *extack
  */
 int ksnif_capture_restart(struct ksnif_capture *cap, struct netlink_ext_ack *extack)
 {
-	int err = 0;
-	bool failed;
-
-	if (mutex_lock_killable(&cap->command))
-		return -EINTR;
-	mutex_lock(&cap->lock);
-	failed = cap->state == KSNIF_STATE_FAILED;
-	mutex_unlock(&cap->lock);
-	if (!failed)
-		err = ksnif_capture_stop(cap, extack);
-	if (!err)
-		err = capture_start(cap, extack);
-	mutex_unlock(&cap->command);
-	return err;
+	return capture_command(cap, true, extack);
 }
 
 /*
@@ -334,10 +315,8 @@ int ksnif_capture_flush(struct ksnif_capture *cap, struct netlink_ext_ack *extac
 		ksnif_writer_wake(run, KSNIF_WAKE_NOW);
 	}
 	mutex_unlock(&cap->lock);
-	if (!run) {
-		NL_SET_ERR_MSG(extack, "flush: no capture is running");
-		return -ENOTCONN;
-	}
+	if (!run)
+		return ksnif_refuse(extack, -ENOTCONN, "flush: no capture is running");
 	err = run_wait(run, flush, extack);
 	ksnif_run_put(run);
 	return err;
@@ -376,8 +355,6 @@ unsigned int ksnif_capture_stats(struct ksnif_capture *cap, struct ksnif_stats *
 	mutex_unlock(&cap->lock);
 	return runs;
 }
-
-/* ---- namespaces ------------------------------------------------------------- */
 
 static void capture_reap(struct work_struct *work)
 {
@@ -442,7 +419,7 @@ static struct pernet_operations capture_net_ops = {
 	.size = sizeof(struct ksnif_capture *),
 };
 
-/** ksnif_capture_register() - give every namespace its capture; at module init */
+/* Give every namespace its capture; at module init. */
 int ksnif_capture_register(void)
 {
 	int err;

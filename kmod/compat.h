@@ -21,19 +21,6 @@ static inline int ksnif_notify_change(struct file *file, struct iattr *attr)
 #endif
 }
 
-/*
- * procfs and sysfs, as kernel/acct.c tells them. Later kernels have a file system flag
- * instead of the superblock's.
- */
-static inline bool ksnif_is_proc_or_sysfs(const struct super_block *sb)
-{
-#ifdef SB_I_USERNS_VISIBLE
-	return sb->s_iflags & SB_I_USERNS_VISIBLE;
-#else
-	return sb->s_type->fs_flags & FS_USERNS_MOUNT_RESTRICTED;
-#endif
-}
-
 /* The attributes of a dump's request, which 6.6 moved. */
 static inline struct nlattr **ksnif_dump_attrs(struct netlink_callback *cb)
 {

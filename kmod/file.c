@@ -22,26 +22,19 @@
 static DEFINE_MUTEX(files_lock);
 static LIST_HEAD(files);
 
-/* Only a regular file of a real file system will do. */
+/* Only a regular file of a real file system will do: not of procfs or sysfs, for one. */
 static int file_check(struct inode *inode, struct netlink_ext_ack *extack)
 {
-	if (S_ISLNK(inode->i_mode)) {
-		NL_SET_ERR_MSG(extack, "logfile: is a symbolic link");
-		return -ELOOP;
-	}
-	if (S_ISDIR(inode->i_mode)) {
-		NL_SET_ERR_MSG(extack, "logfile: is a directory");
-		return -EISDIR;
-	}
-	if (!S_ISREG(inode->i_mode)) {
-		NL_SET_ERR_MSG(extack, "logfile: not a regular file");
-		return -EINVAL;
-	}
+	if (S_ISLNK(inode->i_mode))
+		return ksnif_refuse(extack, -ELOOP, "logfile: is a symbolic link");
+	if (S_ISDIR(inode->i_mode))
+		return ksnif_refuse(extack, -EISDIR, "logfile: is a directory");
+	if (!S_ISREG(inode->i_mode))
+		return ksnif_refuse(extack, -EINVAL, "logfile: not a regular file");
 	if (inode->i_sb->s_flags & (SB_NOUSER | SB_KERNMOUNT) ||
-	    ksnif_is_proc_or_sysfs(inode->i_sb)) {
-		NL_SET_ERR_MSG(extack, "logfile: on a file system of the kernel's own");
-		return -EINVAL;
-	}
+	    inode->i_sb->s_iflags & SB_I_USERNS_VISIBLE)
+		return ksnif_refuse(extack, -EINVAL,
+				    "logfile: on a file system of the kernel's own");
 	return 0;
 }
 
@@ -239,16 +232,11 @@ int ksnif_file_cut(struct ksnif_file *f, loff_t size)
 	return err;
 }
 
-/**
- * ksnif_file_open() - open, claim and empty a capture file
- * @f: where to keep it
- * @path: absolute path, resolved in the caller's root directory and mount namespace
- * @extack: for the text of a refusal
- *
- * The file is created with mode 0600 if it is not there.
- *
- * Context: the caller's process context; may sleep, on a dead file system for long.
- * Return: 0 or a negative errno: then nothing was truncated.
+/*
+ * Open, claim and empty a capture file, which is created with mode 0600 if it is not there.
+ * The absolute @path is resolved in the caller's root directory and mount namespace, with the
+ * caller's rights; may sleep, on a dead file system for long. 0 or a negative errno: then
+ * nothing was truncated.
  */
 int ksnif_file_open(struct ksnif_file *f, const char *path, struct netlink_ext_ack *extack)
 {

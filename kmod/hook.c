@@ -49,9 +49,9 @@ static void hook_packet(struct ksnif_run *run, const struct sk_buff *skb,
 	u32 link_len, len, n;
 	u8 link[HOOK_LINK_MAX];
 
-	ksnif_stats_count(st, &st->received);
+	ksnif_stats_count(st, KSNIF_A_STATS_RECEIVED);
 	if (iface == run->unknown) {
-		ksnif_stats_count(st, &st->dropped_no_memory);
+		ksnif_stats_count(st, KSNIF_A_STATS_DROPPED_NO_MEMORY);
 		return;
 	}
 
@@ -60,8 +60,8 @@ static void hook_packet(struct ksnif_run *run, const struct sk_buff *skb,
 	rec = ksnif_queue_reserve(run->queue, min(len, READ_ONCE(run->snaplen)));
 	if (IS_ERR(rec)) {
 		st->gap++;
-		ksnif_stats_count(st, PTR_ERR(rec) == -ENOBUFS ? &st->dropped_queue_full :
-								 &st->dropped_no_memory);
+		ksnif_stats_count(st, PTR_ERR(rec) == -ENOBUFS ? KSNIF_A_STATS_DROPPED_QUEUE_FULL :
+				      KSNIF_A_STATS_DROPPED_NO_MEMORY);
 		return;
 	}
 
@@ -73,14 +73,14 @@ static void hook_packet(struct ksnif_run *run, const struct sk_buff *skb,
 		/* the skb's fragments hold less than its length says */
 		ksnif_queue_cancel(run->queue, rec);
 		st->gap++;
-		ksnif_stats_count(st, &st->dropped_no_memory);
+		ksnif_stats_count(st, KSNIF_A_STATS_DROPPED_NO_MEMORY);
 		return;
 	}
 	rec->gap = st->gap;
 	st->gap = 0;
 
 	/* before the commit: the writer's counters must never be ahead of the hook's */
-	ksnif_stats_count(st, &st->captured);
+	ksnif_stats_count(st, KSNIF_A_STATS_CAPTURED);
 	ksnif_writer_wake(run, ksnif_queue_commit(run->queue, rec));
 }
 

@@ -42,7 +42,6 @@
 #include "uapi/ksnif.h"
 
 struct net_device;
-struct seq_file;
 
 #define KSNIF_VERSION		"0.1.0"
 
@@ -57,8 +56,14 @@ struct seq_file;
 #define KSNIF_LINKTYPE_ETHERNET	1
 #define KSNIF_LINKTYPE_RAW	101
 
-/* ---- settings.c ---------------------------------------------------------- */
+/* Refuse with a text: a string that stays. Returns @err. */
+static inline int ksnif_refuse(struct netlink_ext_ack *extack, int err, const char *text)
+{
+	extack->_msg = text;
+	return err;
+}
 
+/* ---- settings.c ---------------------------------------------------------- */
 /* What a user can set. */
 struct ksnif_settings {
 	char device_name[IFNAMSIZ];	/* device to capture, or "any" */
@@ -79,7 +84,7 @@ struct ksnif_change {
 int ksnif_settings_init(struct ksnif_settings *s);
 int ksnif_settings_copy(struct ksnif_settings *to, const struct ksnif_settings *from);
 void ksnif_settings_free(struct ksnif_settings *s);
-u64 ksnif_settings_number(const struct ksnif_settings *s, int attr);
+u64 *ksnif_settings_number(struct ksnif_settings *s, int attr);
 bool ksnif_settings_any_device(const struct ksnif_settings *s);
 void ksnif_settings_limits(void);
 const char *ksnif_settings_refusal(int attr);
@@ -94,14 +99,12 @@ void ksnif_change_apply(struct ksnif_change *change, struct ksnif_settings *s);
 void ksnif_change_free(struct ksnif_change *change);
 
 /* ---- stats.c ------------------------------------------------------------- */
+/* Counters have the numbers of their attributes, from received on. */
+#define KSNIF_COUNTER(attr)	((attr) - KSNIF_A_STATS_RECEIVED)
 
-/* What the hook counts, per CPU and interface, in packets. */
+/* What the hook counts, per CPU and interface: received up to dropped_no_memory. */
 struct ksnif_hook_stats {
-	u64_stats_t received;		/* on devices that match, at hook entry */
-	u64_stats_t filtered;		/* turned away by the filter */
-	u64_stats_t captured;		/* put into the queue */
-	u64_stats_t dropped_queue_full;
-	u64_stats_t dropped_no_memory;
+	u64_stats_t counters[KSNIF_COUNTER(KSNIF_A_STATS_DROPPED_NO_MEMORY) + 1];
 	u64 gap;			/* dropped since this CPU's last record; hook only */
 	struct u64_stats_sync syncp;	/* makes 64-bit reads whole on 32-bit machines */
 };
@@ -112,32 +115,28 @@ struct ksnif_hook_stats {
  * received = filtered + captured + dropped_queue_full + dropped_no_memory
  * captured = written + queued + dropped_write + discarded
  *
- * Both hold exactly once the capture is stopped or failed. None is computed from the
- * others.
+ * Both hold exactly once the capture is stopped or failed. None is computed from the others,
+ * but for errors = dropped_no_memory + dropped_write.
  */
 struct ksnif_stats {
-	u64 received;
-	u64 filtered;
-	u64 captured;
-	u64 dropped_queue_full;
-	u64 dropped_no_memory;
-	u64 queued;
-	u64 written;
-	u64 dropped_write;
-	u64 discarded;
+	union {
+		u64 counters[KSNIF_COUNTER(KSNIF_A_STATS_ERRORS) + 1];
+		struct {
+			u64 received, filtered, captured, dropped_queue_full, dropped_no_memory;
+			u64 queued, written, dropped_write, discarded, errors;
+		};
+	};
 };
 
 struct ksnif_iface;
 struct ksnif_run;
 
-void ksnif_stats_count(struct ksnif_hook_stats *st, u64_stats_t *counter); /* BH disabled */
-u64 ksnif_stats_value(const struct ksnif_stats *st, int attr);
+void ksnif_stats_count(struct ksnif_hook_stats *st, int attr); /* BH disabled */
 void ksnif_stats_iface(struct ksnif_iface *iface, struct ksnif_stats *sum);
 void ksnif_stats_run(struct ksnif_run *run, struct ksnif_stats *sum);
 void ksnif_stats_cpu(struct ksnif_run *run, int cpu, struct ksnif_stats *sum);
 
 /* ---- device.c ------------------------------------------------------------ */
-
 /*
  * A device as a run knows it: one interface block. A device that returns gets a new one.
  * What is marked "writer" only the writer touches.
@@ -168,7 +167,6 @@ int ksnif_device_register(void);
 void ksnif_device_unregister(void);
 
 /* ---- queue_list.c: the queue's interface --------------------------------- */
-
 /* A captured packet on its way through the queue. */
 struct ksnif_record {
 	struct ksnif_record *next;	/* the packet captured after it */
@@ -192,24 +190,20 @@ struct ksnif_queue;
 
 struct ksnif_queue *ksnif_queue_alloc(u64 size);		/* process, may sleep */
 void ksnif_queue_free(struct ksnif_queue *q);			/* no hook, no writer */
-struct ksnif_record *ksnif_queue_reserve(struct ksnif_queue *q,
-					 u32 caplen);		/* BH disabled; any CPU */
-void ksnif_queue_cancel(struct ksnif_queue *q,
-			struct ksnif_record *rec);		/* BH disabled; any CPU */
-enum ksnif_wake ksnif_queue_commit(struct ksnif_queue *q,
-				   struct ksnif_record *rec);	/* BH disabled; any CPU */
-struct ksnif_record *ksnif_queue_take(struct ksnif_queue *q);	/* single consumer */
-void ksnif_queue_done(struct ksnif_queue *q,
-		      struct ksnif_record *rec);		/* single consumer */
 u64 ksnif_queue_packets(struct ksnif_queue *q);			/* any context */
+/* BH disabled, any CPU: */
+struct ksnif_record *ksnif_queue_reserve(struct ksnif_queue *q, u32 caplen);
+void ksnif_queue_cancel(struct ksnif_queue *q, struct ksnif_record *rec);
+enum ksnif_wake ksnif_queue_commit(struct ksnif_queue *q, struct ksnif_record *rec);
+/* single consumer: */
+struct ksnif_record *ksnif_queue_take(struct ksnif_queue *q);
+void ksnif_queue_done(struct ksnif_queue *q, struct ksnif_record *rec);
 
 /* ---- hook.c -------------------------------------------------------------- */
-
 int ksnif_hook_register(struct net *net, struct ksnif_run *run);  /* process, may sleep */
 void ksnif_hook_unregister(struct net *net, struct ksnif_run *run); /* process, may sleep */
 
 /* ---- pcapng.c: pure encoders, no allocation, no locks --------------------- */
-
 size_t ksnif_pcapng_section(u8 *to);
 size_t ksnif_pcapng_interface(u8 *to, const char *name, u16 linktype);
 size_t ksnif_pcapng_packet(u8 *to, const struct ksnif_record *rec, u32 id);
@@ -222,7 +216,6 @@ size_t ksnif_pcap_packet(u8 *to, const struct ksnif_record *rec);
 #define KSNIF_PACKET_OVERHEAD	64
 
 /* ---- file.c -------------------------------------------------------------- */
-
 /* A capture file that is being written. */
 struct ksnif_file {
 	struct file *file;		/* f_cred are the credentials it is written under */
@@ -239,7 +232,6 @@ int ksnif_file_cut(struct ksnif_file *f, loff_t size);		/* writer */
 void ksnif_file_close(struct ksnif_file *f);			/* writer: a kthread */
 
 /* ---- writer.c ------------------------------------------------------------ */
-
 /* Blocks that wait to be written in one go. Writer only. */
 struct ksnif_batch {
 	u8 *buf;
@@ -254,7 +246,6 @@ void ksnif_writer_free(struct ksnif_run *run);
 void ksnif_writer_wake(struct ksnif_run *run, enum ksnif_wake wake); /* any but NMI */
 
 /* ---- run.c ---------------------------------------------------------------- */
-
 /* One run of a capture, from start to the next start. */
 struct ksnif_run {
 	struct kref ref;		/* the capture's, and one for each waiting command */
@@ -312,7 +303,6 @@ int ksnif_run_find_device(struct ksnif_run *run, struct net *net,
 void ksnif_run_result(const struct ksnif_run *run, struct ksnif_status *st);
 
 /* ---- capture.c ----------------------------------------------------------- */
-
 /* A named capture in a network namespace. */
 struct ksnif_capture {
 	struct kref ref;		/* the namespace's, and the writer's of a run */
@@ -344,13 +334,12 @@ unsigned int ksnif_capture_stats(struct ksnif_capture *cap, struct ksnif_stats *
 void ksnif_capture_failing(struct ksnif_run *run);
 void ksnif_capture_ended(struct ksnif_run *run);
 
-int ksnif_refuse(int err, struct netlink_ext_ack *extack);
+int ksnif_explain(int err, struct netlink_ext_ack *extack);
 struct ksnif_capture *ksnif_capture_of(const struct net *net);
 int ksnif_capture_register(void);
 void ksnif_capture_unregister(void);
 
 /* ---- netlink.c, proc.c --------------------------------------------------- */
-
 int ksnif_netlink_register(void);
 void ksnif_netlink_unregister(void);
 void ksnif_netlink_event(struct ksnif_capture *cap, u8 cmd);

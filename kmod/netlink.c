@@ -43,18 +43,28 @@ static struct ksnif_capture *info_capture(struct genl_info *info)
 	return find_capture(genl_info_net(info), info->nlhdr, info->attrs, info->extack);
 }
 
-/* Send the reply if all of it could be put into it. */
-static int reply(struct sk_buff *msg, void *hdr, int err, struct genl_info *info)
+/* A message that @put fills from @arg; NULL without memory. */
+static struct sk_buff *message(u32 portid, u32 seq, u8 cmd, size_t size,
+			       int (*put)(struct sk_buff *skb, void *arg), void *arg)
 {
-	if (err) {
+	struct sk_buff *msg = genlmsg_new(size, GFP_KERNEL);
+	void *hdr = msg ? genlmsg_put(msg, portid, seq, &ksnif_family, 0, cmd) : NULL;
+
+	if (!hdr || put(msg, arg)) {
 		nlmsg_free(msg);
-		return err;
+		return NULL;
 	}
 	genlmsg_end(msg, hdr);
-	return genlmsg_reply(msg, info);
+	return msg;
 }
 
-/* ---- get and set ---------------------------------------------------------- */
+static int reply(struct genl_info *info, u8 cmd, size_t size,
+		 int (*put)(struct sk_buff *skb, void *arg), void *arg)
+{
+	struct sk_buff *msg = message(info->snd_portid, info->snd_seq, cmd, size, put, arg);
+
+	return msg ? genlmsg_reply(msg, info) : -ENOMEM;
+}
 
 static int put_number(struct sk_buff *skb, int attr, u64 value)
 {
@@ -63,13 +73,13 @@ static int put_number(struct sk_buff *skb, int attr, u64 value)
 }
 
 /* All but logfile, which events must not tell. */
-static int put_settings(struct sk_buff *skb, const struct ksnif_settings *s)
+static int put_settings(struct sk_buff *skb, struct ksnif_settings *s)
 {
 	int attr, err = nla_put_string(skb, KSNIF_A_CAPTURE_DEVICE_NAME, s->device_name);
 
 	for (attr = KSNIF_A_CAPTURE_NAME + 1; attr <= KSNIF_A_CAPTURE_IO && !err; attr++)
 		if (ksnif_capture_attrs[attr].type != KSNIF_ATTR_STRING)
-			err = put_number(skb, attr, ksnif_settings_number(s, attr));
+			err = put_number(skb, attr, *ksnif_settings_number(s, attr));
 	return err;
 }
 
@@ -81,8 +91,10 @@ static int put_state(struct sk_buff *skb, const struct ksnif_status *st)
 	       put_number(skb, KSNIF_A_CAPTURE_TORN, st->torn);
 }
 
-static int put_status(struct sk_buff *skb, const struct ksnif_status *st)
+static int put_status(struct sk_buff *skb, void *arg)
 {
+	struct ksnif_status *st = arg;
+
 	return nla_put_string(skb, KSNIF_A_CAPTURE_NAME, KSNIF_CAPTURE_NAME) ?:
 	       nla_put_string(skb, KSNIF_A_CAPTURE_LOGFILE, st->settings.logfile) ?:
 	       put_number(skb, KSNIF_A_CAPTURE_FILE_SIZE, st->file_size) ?:
@@ -93,22 +105,22 @@ int ksnif_nl_get_doit(struct sk_buff *skb, struct genl_info *info)
 {
 	struct ksnif_capture *cap = info_capture(info);
 	struct ksnif_status st;
-	struct sk_buff *msg;
-	int err = -ENOMEM;
-	void *hdr;
+	int err;
 
 	if (IS_ERR(cap))
 		return PTR_ERR(cap);
 	if (ksnif_capture_status(cap, &st))
 		return -ENOMEM;
 	/* 512 bytes hold all but the path with ease */
-	msg = genlmsg_new(nla_total_size(strlen(st.settings.logfile) + 1) + 512, GFP_KERNEL);
-	if (msg) {
-		hdr = genlmsg_put_reply(msg, info, &ksnif_family, 0, KSNIF_CMD_GET);
-		err = reply(msg, hdr, hdr ? put_status(msg, &st) : -EMSGSIZE, info);
-	}
+	err = reply(info, KSNIF_CMD_GET, nla_total_size(strlen(st.settings.logfile) + 1) + 512,
+		    put_status, &st);
 	ksnif_settings_free(&st.settings);
 	return err;
+}
+
+static u64 get_number(const struct nlattr *nla)
+{
+	return nla_len(nla) == sizeof(u64) ? nla_get_u64(nla) : nla_get_u32(nla);
 }
 
 static int get_change(struct genl_info *info, struct ksnif_change *change)
@@ -120,23 +132,15 @@ static int get_change(struct genl_info *info, struct ksnif_change *change)
 
 		if (!nla)
 			continue;
-		switch (ksnif_capture_attrs[attr].type) {
-		case KSNIF_ATTR_STRING:
+		if (ksnif_capture_attrs[attr].type == KSNIF_ATTR_STRING)
 			err = ksnif_change_string(change, attr, nla_data(nla), info->extack);
-			break;
-		case KSNIF_ATTR_U64:
-			err = ksnif_change_number(change, attr, nla_get_u64(nla), info->extack);
-			break;
-		default:
-			err = ksnif_change_number(change, attr, nla_get_u32(nla), info->extack);
-		}
+		else
+			err = ksnif_change_number(change, attr, get_number(nla), info->extack);
 		if (err)
 			NL_SET_BAD_ATTR(info->extack, nla);
 	}
-	if (!err && !change->mask) {
-		NL_SET_ERR_MSG(info->extack, "set: no setting given");
-		err = -EINVAL;
-	}
+	if (!err && !change->mask)
+		err = ksnif_refuse(info->extack, -EINVAL, "set: no setting given");
 	return err;
 }
 
@@ -152,17 +156,15 @@ int ksnif_nl_set_doit(struct sk_buff *skb, struct genl_info *info)
 	if (!err)
 		err = ksnif_capture_set(cap, &change, info->extack);
 	ksnif_change_free(&change);
-	return ksnif_refuse(err, info->extack);
+	return ksnif_explain(err, info->extack);
 }
-
-/* ---- commands ------------------------------------------------------------- */
 
 static int command(struct genl_info *info,
 		   int (*fn)(struct ksnif_capture *cap, struct netlink_ext_ack *extack))
 {
 	struct ksnif_capture *cap = info_capture(info);
 
-	return IS_ERR(cap) ? PTR_ERR(cap) : ksnif_refuse(fn(cap, info->extack), info->extack);
+	return IS_ERR(cap) ? PTR_ERR(cap) : ksnif_explain(fn(cap, info->extack), info->extack);
 }
 
 int ksnif_nl_start_doit(struct sk_buff *skb, struct genl_info *info)
@@ -185,33 +187,30 @@ int ksnif_nl_flush_doit(struct sk_buff *skb, struct genl_info *info)
 	return command(info, ksnif_capture_flush);
 }
 
-/* ---- stats ---------------------------------------------------------------- */
-
 /* The counters from received up to @last, which are numbered in a row. */
 static int put_stats(struct sk_buff *skb, const struct ksnif_stats *st, int last)
 {
 	int attr, err = nla_put_string(skb, KSNIF_A_STATS_NAME, KSNIF_CAPTURE_NAME);
 
 	for (attr = KSNIF_A_STATS_RECEIVED; attr <= last && !err; attr++)
-		err = nla_put_u64_64bit(skb, attr, ksnif_stats_value(st, attr), 0);
+		err = nla_put_u64_64bit(skb, attr, st->counters[KSNIF_COUNTER(attr)], 0);
 	return err;
+}
+
+static int put_all_stats(struct sk_buff *skb, void *arg)
+{
+	return put_stats(skb, arg, KSNIF_A_STATS_ERRORS);
 }
 
 int ksnif_nl_stats_doit(struct sk_buff *skb, struct genl_info *info)
 {
 	struct ksnif_capture *cap = info_capture(info);
 	struct ksnif_stats st;
-	struct sk_buff *msg;
-	void *hdr;
 
 	if (IS_ERR(cap))
 		return PTR_ERR(cap);
-	msg = genlmsg_new(NLMSG_DEFAULT_SIZE, GFP_KERNEL);
-	if (!msg)
-		return -ENOMEM;
 	ksnif_capture_stats(cap, &st, -1);
-	hdr = genlmsg_put_reply(msg, info, &ksnif_family, 0, KSNIF_CMD_STATS);
-	return reply(msg, hdr, hdr ? put_stats(msg, &st, KSNIF_A_STATS_ERRORS) : -EMSGSIZE, info);
+	return reply(info, KSNIF_CMD_STATS, NLMSG_DEFAULT_SIZE, put_all_stats, &st);
 }
 
 /* cb->args[0] is the next CPU, cb->args[1] says that the request was found in order. */
@@ -247,16 +246,20 @@ int ksnif_nl_stats_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 	return skb->len;
 }
 
-/* ---- events --------------------------------------------------------------- */
+struct event {
+	struct ksnif_capture *cap;
+	u8 cmd;
+};
 
-static int put_event(struct sk_buff *skb, struct ksnif_capture *cap, u8 cmd)
+static int put_event(struct sk_buff *skb, void *arg)
 {
+	struct event *event = arg;
+	struct ksnif_capture *cap = event->cap;
 	struct ksnif_status st = { .state = cap->state };
-	int err = nla_put_string(skb, KSNIF_A_CAPTURE_NAME, KSNIF_CAPTURE_NAME);
 
-	if (err)
-		return err;
-	switch (cmd) {
+	if (nla_put_string(skb, KSNIF_A_CAPTURE_NAME, KSNIF_CAPTURE_NAME))
+		return -EMSGSIZE;
+	switch (event->cmd) {
 	case KSNIF_CMD_DEVICE_GONE:
 	case KSNIF_CMD_DEVICE_BACK:
 		return nla_put_string(skb, KSNIF_A_CAPTURE_DEVICE_NAME,
@@ -275,28 +278,18 @@ static int put_event(struct sk_buff *skb, struct ksnif_capture *cap, u8 cmd)
  */
 void ksnif_netlink_event(struct ksnif_capture *cap, u8 cmd)
 {
-	struct sk_buff *msg;
-	void *hdr;
+	struct event event = { .cap = cap, .cmd = cmd };
+	struct sk_buff *msg = NULL;
 
 	lockdep_assert_held(&cap->lock);
 	mutex_lock(&events_lock);
-	if (!events_on || !cap->net)
-		goto out;
-	msg = genlmsg_new(NLMSG_DEFAULT_SIZE, GFP_KERNEL);
-	if (!msg)
-		goto out;
-	hdr = genlmsg_put(msg, 0, 0, &ksnif_family, 0, cmd);
-	if (!hdr || put_event(msg, cap, cmd)) {
-		nlmsg_free(msg);
-		goto out;
-	}
-	genlmsg_end(msg, hdr);
-	genlmsg_multicast_netns(&ksnif_family, cap->net, msg, 0, KSNIF_NLGRP_EVENTS, GFP_KERNEL);
-out:
+	if (events_on && cap->net)
+		msg = message(0, 0, cmd, NLMSG_DEFAULT_SIZE, put_event, &event);
+	if (msg)
+		genlmsg_multicast_netns(&ksnif_family, cap->net, msg, 0, KSNIF_NLGRP_EVENTS,
+					GFP_KERNEL);
 	mutex_unlock(&events_lock);
 }
-
-/* ---- the family ----------------------------------------------------------- */
 
 static struct genl_family ksnif_family __ro_after_init = {
 	.name = KSNIF_FAMILY_NAME,
@@ -317,7 +310,7 @@ static void events_switch(bool on)
 	mutex_unlock(&events_lock);
 }
 
-/** ksnif_netlink_register() - let commands in; last at module init */
+/* Let commands in; last at module init. */
 int __init ksnif_netlink_register(void)
 {
 	int err = genl_register_family(&ksnif_family);
@@ -327,7 +320,7 @@ int __init ksnif_netlink_register(void)
 	return err;
 }
 
-/** ksnif_netlink_unregister() - let no command in, send nothing more; first at exit */
+/* Let no command in, send nothing more; first at exit. */
 void ksnif_netlink_unregister(void)
 {
 	events_switch(false);

@@ -19,19 +19,12 @@
 #define PCAPNG_STATISTICS	5
 #define PCAPNG_PACKET		6
 
-enum {
-	OPT_END = 0,
-	OPT_SHB_OS = 3,
-	OPT_SHB_USERAPPL = 4,
-	OPT_IF_NAME = 2,
-	OPT_IF_TSRESOL = 9,
-	OPT_EPB_DROPCOUNT = 4,
-	OPT_ISB_ENDTIME = 3,
-	OPT_ISB_IFRECV = 4,
-	OPT_ISB_FILTERACCEPT = 6,
-	OPT_ISB_OSDROP = 7,
-	OPT_ISB_USRDELIV = 8,
-};
+enum { OPT_END = 0 };
+enum { OPT_SHB_OS = 3, OPT_SHB_USERAPPL = 4 };
+enum { OPT_IF_NAME = 2, OPT_IF_TSRESOL = 9 };
+enum { OPT_EPB_DROPCOUNT = 4 };
+enum { OPT_ISB_ENDTIME = 3, OPT_ISB_IFRECV, OPT_ISB_FILTERACCEPT = 6, OPT_ISB_OSDROP,
+       OPT_ISB_USRDELIV };
 
 #define PCAP_MAGIC_NSEC		0xa1b23c4d
 
@@ -91,12 +84,7 @@ static size_t end_block(u8 *to, u8 *p)
 	return len;
 }
 
-static u8 *put_options_end(u8 *p)
-{
-	return put_option(p, OPT_END, NULL, 0);
-}
-
-/** ksnif_pcapng_section() - section header block: the start of a file */
+/* Section header block: the start of a file. */
 size_t ksnif_pcapng_section(u8 *to)
 {
 	static const char userappl[] = "ksnif " KSNIF_VERSION;
@@ -112,17 +100,12 @@ size_t ksnif_pcapng_section(u8 *to)
 	n = scnprintf(os, sizeof(os), "Linux %s", init_utsname()->release);
 	p = put_option(p, OPT_SHB_OS, os, n);
 	p = put_option(p, OPT_SHB_USERAPPL, userappl, sizeof(userappl) - 1);
-	return end_block(to, put_options_end(p));
+	return end_block(to, put32(p, OPT_END));
 }
 
-/**
- * ksnif_pcapng_interface() - interface description block
- * @to: where
- * @name: name of the device
- * @linktype: KSNIF_LINKTYPE_*
- *
- * All interfaces get the largest snaplen there is: the setting can change while the
- * capture runs, and libpcap wants the same one on all.
+/*
+ * Interface description block. All interfaces get the largest snaplen there is: the setting
+ * can change while the capture runs, and libpcap wants the same one on all.
  */
 size_t ksnif_pcapng_interface(u8 *to, const char *name, u16 linktype)
 {
@@ -134,16 +117,12 @@ size_t ksnif_pcapng_interface(u8 *to, const char *name, u16 linktype)
 	p = put32(p, KSNIF_SNAPLEN_MAX);
 	p = put_option(p, OPT_IF_NAME, name, strlen(name));
 	p = put_option(p, OPT_IF_TSRESOL, &nanoseconds, sizeof(nanoseconds));
-	return end_block(to, put_options_end(p));
+	return end_block(to, put32(p, OPT_END));
 }
 
-/**
- * ksnif_pcapng_packet() - enhanced packet block
- * @to: where; up to KSNIF_PACKET_OVERHEAD more than rec->caplen bytes
- * @rec: the packet
- * @id: number of its interface block
- *
- * The only option is the drop count, and only behind a gap.
+/*
+ * Enhanced packet block: up to KSNIF_PACKET_OVERHEAD more than rec->caplen bytes. The only
+ * option is the drop count, and only behind a gap.
  */
 size_t ksnif_pcapng_packet(u8 *to, const struct ksnif_record *rec, u32 id)
 {
@@ -156,18 +135,12 @@ size_t ksnif_pcapng_packet(u8 *to, const struct ksnif_record *rec, u32 id)
 	p = put_padded(p, rec->data, rec->caplen);
 	if (rec->gap) {
 		p = put_option64(p, OPT_EPB_DROPCOUNT, rec->gap);
-		p = put_options_end(p);
+		p = put32(p, OPT_END);
 	}
 	return end_block(to, p);
 }
 
-/**
- * ksnif_pcapng_statistics() - interface statistics block
- * @to: where
- * @id: number of the interface block
- * @time: when the counters were read, ns since 1970
- * @st: the interface's books
- */
+/* Interface statistics block; @time is when they were read, ns since 1970. */
 size_t ksnif_pcapng_statistics(u8 *to, u32 id, u64 time, const struct ksnif_stats *st)
 {
 	u64 dropped = st->dropped_queue_full + st->dropped_no_memory + st->dropped_write;
@@ -182,10 +155,10 @@ size_t ksnif_pcapng_statistics(u8 *to, u32 id, u64 time, const struct ksnif_stat
 	p = put_option64(p, OPT_ISB_FILTERACCEPT, st->received - st->filtered);
 	p = put_option64(p, OPT_ISB_OSDROP, dropped);
 	p = put_option64(p, OPT_ISB_USRDELIV, st->written);
-	return end_block(to, put_options_end(p));
+	return end_block(to, put32(p, OPT_END));
 }
 
-/** ksnif_pcap_header() - file header of the older format */
+/* File header of the older format. */
 size_t ksnif_pcap_header(u8 *to, u16 linktype)
 {
 	u8 *p = put32(to, PCAP_MAGIC_NSEC);
@@ -199,7 +172,7 @@ size_t ksnif_pcap_header(u8 *to, u16 linktype)
 	return p - to;
 }
 
-/** ksnif_pcap_packet() - packet of the older format; no padding, no drop count */
+/* Packet of the older format; no padding, no drop count. */
 size_t ksnif_pcap_packet(u8 *to, const struct ksnif_record *rec)
 {
 	u32 ns;

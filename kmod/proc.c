@@ -45,19 +45,19 @@ static void show_enum(struct seq_file *m, int attr, u32 value)
 	show_text(m, ksnif_capture_attrs[attr].name, ksnif_capture_attrs[attr].names[value]);
 }
 
-static void show_setting(struct seq_file *m, const struct ksnif_settings *s, int attr)
+static void show_setting(struct seq_file *m, struct ksnif_settings *s, int attr)
 {
 	if (attr == KSNIF_A_CAPTURE_DEVICE_NAME)
 		show_text(m, "device_name", s->device_name);
 	else if (attr == KSNIF_A_CAPTURE_LOGFILE)
 		show_text(m, "logfile", s->logfile);
 	else if (ksnif_capture_attrs[attr].type == KSNIF_ATTR_ENUM)
-		show_enum(m, attr, ksnif_settings_number(s, attr));
+		show_enum(m, attr, *ksnif_settings_number(s, attr));
 	else
-		show_number(m, ksnif_capture_attrs[attr].name, ksnif_settings_number(s, attr));
+		show_number(m, ksnif_capture_attrs[attr].name, *ksnif_settings_number(s, attr));
 }
 
-static void show_state(struct seq_file *m, const struct ksnif_status *st)
+static void show_state(struct seq_file *m, struct ksnif_status *st)
 {
 	int attr;
 
@@ -86,7 +86,8 @@ static void show_stats(struct seq_file *m, const struct ksnif_stats *st)
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(attrs); i++)
-		show_number(m, ksnif_stats_attrs[attrs[i]].name, ksnif_stats_value(st, attrs[i]));
+		show_number(m, ksnif_stats_attrs[attrs[i]].name,
+			    st->counters[KSNIF_COUNTER(attrs[i])]);
 }
 
 static int status_show(struct seq_file *m, void *v)
@@ -128,10 +129,8 @@ static int control_set(struct ksnif_capture *cap, const char *name, const char *
 	u64 number;
 	int err;
 
-	if (attr <= KSNIF_A_CAPTURE_NAME) {
-		NL_SET_ERR_MSG(extack, "control: no such setting");
-		return -EINVAL;
-	}
+	if (attr <= KSNIF_A_CAPTURE_NAME)
+		return ksnif_refuse(extack, -EINVAL, "control: no such setting");
 	if (ksnif_capture_attrs[attr].type == KSNIF_ATTR_STRING) {
 		err = ksnif_change_string(&change, attr, value, extack);
 	} else {
@@ -173,10 +172,8 @@ static int control_line(struct ksnif_capture *cap, const char __user *buf, size_
 	char *line;
 	int err;
 
-	if (size > CONTROL_MAX) {
-		NL_SET_ERR_MSG(extack, "control: too long for a command");
-		return -EINVAL;
-	}
+	if (size > CONTROL_MAX)
+		return ksnif_refuse(extack, -EINVAL, "control: too long for a command");
 	line = memdup_user_nul(buf, size);
 	if (IS_ERR(line))
 		return PTR_ERR(line);
@@ -211,7 +208,7 @@ static ssize_t control_write(struct file *file, const char __user *buf, size_t s
 	if (!net)
 		return -ENODEV;
 	err = control_line(cap, buf, size, &extack);
-	if (ksnif_refuse(err, &extack))
+	if (ksnif_explain(err, &extack))
 		WRITE_ONCE(cap->last_error, extack._msg);
 	put_net(net);
 	return err ?: size;

@@ -128,7 +128,7 @@ void ksnif_queue_done(struct ksnif_queue *q, struct ksnif_record *rec)
 	kfree(rec);
 }
 
-/** ksnif_queue_packets() - packets committed and not yet done */
+/* Packets committed and not yet done. */
 u64 ksnif_queue_packets(struct ksnif_queue *q)
 {
 	return atomic64_read(&q->packets);

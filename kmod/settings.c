@@ -16,7 +16,7 @@
 static u64 queue_size_max __ro_after_init;
 static char queue_size_text[64] __ro_after_init;
 
-/** ksnif_settings_limits() - find this machine's limits; at module init */
+/* Find this machine's limits; at module init. */
 void __init ksnif_settings_limits(void)
 {
 	queue_size_max = min_t(u64, KSNIF_QUEUE_SIZE_MAX, (u64)totalram_pages() * PAGE_SIZE / 4);
@@ -57,35 +57,24 @@ bool ksnif_settings_any_device(const struct ksnif_settings *s)
 }
 
 /* Where the setting @attr, KSNIF_A_CAPTURE_*, which is a number or an enum, is kept. */
-static u64 *settings_number(struct ksnif_settings *s, int attr)
+u64 *ksnif_settings_number(struct ksnif_settings *s, int attr)
 {
-	switch (attr) {
-	case KSNIF_A_CAPTURE_FAMILY:
-		return &s->family;
-	case KSNIF_A_CAPTURE_SNAPLEN:
-		return &s->snaplen;
-	case KSNIF_A_CAPTURE_QUEUE_SIZE:
-		return &s->queue_size;
-	case KSNIF_A_CAPTURE_FORMAT:
-		return &s->format;
-	default:
-		return &s->io;
-	}
-}
+	static const size_t offset[] = {
+		[KSNIF_A_CAPTURE_FAMILY] = offsetof(struct ksnif_settings, family),
+		[KSNIF_A_CAPTURE_SNAPLEN] = offsetof(struct ksnif_settings, snaplen),
+		[KSNIF_A_CAPTURE_QUEUE_SIZE] = offsetof(struct ksnif_settings, queue_size),
+		[KSNIF_A_CAPTURE_FORMAT] = offsetof(struct ksnif_settings, format),
+		[KSNIF_A_CAPTURE_IO] = offsetof(struct ksnif_settings, io),
+	};
 
-/* The value of such a setting. */
-u64 ksnif_settings_number(const struct ksnif_settings *s, int attr)
-{
-	return *settings_number((struct ksnif_settings *)s, attr);
+	return (void *)s + offset[attr];
 }
 
 static int change_logfile(struct ksnif_change *change, const char *value,
 			  struct netlink_ext_ack *extack)
 {
-	if (value[0] != '/') {
-		NL_SET_ERR_MSG(extack, "logfile: must be an absolute path");
-		return -EINVAL;
-	}
+	if (value[0] != '/')
+		return ksnif_refuse(extack, -EINVAL, "logfile: must be an absolute path");
 	change->to.logfile = kstrdup(value, GFP_KERNEL);
 	return change->to.logfile ? 0 : -ENOMEM;
 }
@@ -104,10 +93,8 @@ int ksnif_change_string(struct ksnif_change *change, int attr, const char *value
 	if (attr == KSNIF_A_CAPTURE_LOGFILE)
 		return change_logfile(change, value, extack);
 
-	if (!dev_valid_name(value)) {
-		NL_SET_ERR_MSG(extack, "device_name: no device can have that name");
-		return -EINVAL;
-	}
+	if (!dev_valid_name(value))
+		return ksnif_refuse(extack, -EINVAL, "device_name: no device can have that name");
 	strscpy(change->to.device_name, value, sizeof(change->to.device_name));
 	return 0;
 }
@@ -132,14 +119,13 @@ int ksnif_change_number(struct ksnif_change *change, int attr, u64 value,
 		return err;
 	}
 	if (attr == KSNIF_A_CAPTURE_IO && value != KSNIF_IO_BUFFERED &&
-	    value != KSNIF_IO_DISCARD) {
-		NL_SET_ERR_MSG(extack, "io: direct and auto are not supported yet");
-		return -EOPNOTSUPP;
-	}
+	    value != KSNIF_IO_DISCARD)
+		return ksnif_refuse(extack, -EOPNOTSUPP,
+				    "io: direct and auto are not supported yet");
 	if (attr == KSNIF_A_CAPTURE_SNAPLEN && !value)
 		value = KSNIF_SNAPLEN_MAX;
 	change->mask |= BIT(attr);
-	*settings_number(&change->to, attr) = value;
+	*ksnif_settings_number(&change->to, attr) = value;
 	return 0;
 }
 
@@ -182,7 +168,7 @@ void ksnif_change_apply(struct ksnif_change *change, struct ksnif_settings *s)
 		else if (attr == KSNIF_A_CAPTURE_DEVICE_NAME)
 			memcpy(s->device_name, change->to.device_name, sizeof(s->device_name));
 		else
-			*settings_number(s, attr) = *settings_number(&change->to, attr);
+			*ksnif_settings_number(s, attr) = *ksnif_settings_number(&change->to, attr);
 	}
 }
 

@@ -7,67 +7,39 @@
 
 #include "ksnif.h"
 
-/* Count one packet in the hook. BH disabled; @st is this CPU's, @counter one of its own. */
-void ksnif_stats_count(struct ksnif_hook_stats *st, u64_stats_t *counter)
+/* Count one packet in the hook. BH disabled; @st is this CPU's, @attr KSNIF_A_STATS_*. */
+void ksnif_stats_count(struct ksnif_hook_stats *st, int attr)
 {
 	u64_stats_update_begin(&st->syncp);
-	u64_stats_inc(counter);
+	u64_stats_inc(&st->counters[KSNIF_COUNTER(attr)]);
 	u64_stats_update_end(&st->syncp);
-}
-
-/* The counter that an attribute, KSNIF_A_STATS_*, carries. */
-u64 ksnif_stats_value(const struct ksnif_stats *st, int attr)
-{
-	switch (attr) {
-	case KSNIF_A_STATS_RECEIVED:
-		return st->received;
-	case KSNIF_A_STATS_FILTERED:
-		return st->filtered;
-	case KSNIF_A_STATS_CAPTURED:
-		return st->captured;
-	case KSNIF_A_STATS_DROPPED_QUEUE_FULL:
-		return st->dropped_queue_full;
-	case KSNIF_A_STATS_DROPPED_NO_MEMORY:
-		return st->dropped_no_memory;
-	case KSNIF_A_STATS_QUEUED:
-		return st->queued;
-	case KSNIF_A_STATS_WRITTEN:
-		return st->written;
-	case KSNIF_A_STATS_DROPPED_WRITE:
-		return st->dropped_write;
-	case KSNIF_A_STATS_DISCARDED:
-		return st->discarded;
-	default:	/* the talk's third figure */
-		return st->dropped_no_memory + st->dropped_write;
-	}
 }
 
 static void stats_add_cpu(struct ksnif_iface *iface, int cpu, struct ksnif_stats *sum)
 {
 	struct ksnif_hook_stats *st = per_cpu_ptr(iface->hook, cpu);
-	struct ksnif_stats s;
+	u64 now[ARRAY_SIZE(st->counters)];
 	unsigned int start;
+	int i;
 
 	do {
 		start = u64_stats_fetch_begin(&st->syncp);
-		s.received = u64_stats_read(&st->received);
-		s.filtered = u64_stats_read(&st->filtered);
-		s.captured = u64_stats_read(&st->captured);
-		s.dropped_queue_full = u64_stats_read(&st->dropped_queue_full);
-		s.dropped_no_memory = u64_stats_read(&st->dropped_no_memory);
+		for (i = 0; i < ARRAY_SIZE(now); i++)
+			now[i] = u64_stats_read(&st->counters[i]);
 	} while (u64_stats_fetch_retry(&st->syncp, start));
 
-	sum->received += s.received;
-	sum->filtered += s.filtered;
-	sum->captured += s.captured;
-	sum->dropped_queue_full += s.dropped_queue_full;
-	sum->dropped_no_memory += s.dropped_no_memory;
+	for (i = 0; i < ARRAY_SIZE(now); i++)
+		sum->counters[i] += now[i];
+	sum->errors += now[KSNIF_COUNTER(KSNIF_A_STATS_DROPPED_NO_MEMORY)];
 }
 
 static void stats_add_writer(struct ksnif_iface *iface, struct ksnif_stats *sum)
 {
+	u64 dropped = atomic64_read(&iface->dropped_write);
+
 	sum->written += atomic64_read(&iface->written);
-	sum->dropped_write += atomic64_read(&iface->dropped_write);
+	sum->dropped_write += dropped;
+	sum->errors += dropped;
 	sum->discarded += atomic64_read(&iface->discarded);
 }
 
