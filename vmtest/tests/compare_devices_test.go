@@ -12,6 +12,7 @@ import (
 	"github.com/gopacket/gopacket/layers"
 	"github.com/stretchr/testify/require"
 
+	"ksnif/genl"
 	"ksnif/vmtest/guest"
 )
 
@@ -80,11 +81,17 @@ func TestCompareTun(t *testing.T) {
 	tun := newTun(t, ns, "tun0")
 	craft := newCrafter(t)
 	craft.raw = true
-	for _, snaplen := range []int{14, 96, 1500, whole} {
-		t.Run(fmt.Sprint(snaplen), func(t *testing.T) {
+	for _, c := range []struct {
+		snaplen int
+		format  genl.Format
+	}{
+		{14, genl.FormatPcapng}, {96, genl.FormatPcapng}, {1500, genl.FormatPcapng}, {whole, genl.FormatPcapng},
+		{96, genl.FormatPcap},
+	} {
+		t.Run(fmt.Sprintf("%s/%d", c.format, c.snaplen), func(t *testing.T) {
 			frames := forTun(craft.corpus(3))
 			dev := &watched{dev: "tun0", link: layers.LinkTypeRaw, oracle: oracle{raw: true}, last: lastSize}
-			r := &rig{t: t, ns: ns, snaplen: snaplen, devs: []*watched{dev}}
+			r := &rig{t: t, ns: ns, snaplen: c.snaplen, format: c.format, devs: []*watched{dev}}
 			received, n := r.compare(func() { tun.sendAll(frames) })
 			checkSent(t, dev.oracle, frames, received)
 			t.Logf("%d of %d packets compared", n, len(frames))

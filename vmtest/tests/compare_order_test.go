@@ -5,9 +5,9 @@ package tests
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"net"
 	"runtime"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,86 +22,54 @@ import (
 	"ksnif/vmtest/pcapread"
 )
 
-// numbered makes datagrams that carry the sender's number and a sequence number.
-func (c *crafter) numbered(who, count, size int) [][]byte {
-	list := make([][]byte, count)
+// numbered makes frames that carry a sequence number.
+func (c *crafter) numbered(count int) []frame {
+	list := make([]frame, count)
 	for i := range list {
-		payload := binary.BigEndian.AppendUint32(nil, uint32(who))
-		payload = append(binary.BigEndian.AppendUint32(payload, uint32(i)), make([]byte, size)...)
-		list[i] = c.ether(c.dst, etherIPv4, serialize(c.ip4(253, nil, nil), gopacket.Payload(payload)))
+		payload := binary.BigEndian.AppendUint32(nil, uint32(i))
+		list[i] = frame{"numbered", c.ether(c.dst, etherIPv4, serialize(c.ip4(253, nil, nil), gopacket.Payload(payload))), true}
 	}
 	return list
 }
 
-// checkSequence checks that each sender's packets are all there and in order, and returns how often the file changes
-// from one sender to the other.
-func checkSequence(t testing.TB, packets []pcapread.Packet, senders, count int) (changes int) {
-	t.Helper()
-	next := make([]uint32, senders)
-	last := uint32(0)
-	for i, p := range packets {
-		who := binary.BigEndian.Uint32(p.Data[etherHeader+20:])
-		number := binary.BigEndian.Uint32(p.Data[etherHeader+24:])
-		require.Less(t, int(who), senders)
-		require.Equal(t, next[who], number, "packet %d of the file: next one of sender %d", i, who)
-		next[who]++
-		if who != last {
-			changes++
-		}
-		last = who
-	}
-	for who, n := range next {
-		require.EqualValues(t, count, n, "packets of sender %d", who)
-	}
-	return changes
-}
-
-// Packets that come in on all CPUs at the same time are in time order in the file, and each CPU's are all there.
+// Packets that come in on all CPUs at the same time are in time order in the file, and each CPU's are all there. pktgen
+// feeds them in as fast as it can: whoever looked at the clock outside of the lock that orders the queue would be seen.
 func TestOrderAcrossCPUs(t *testing.T) {
 	cpus := runtime.NumCPU()
 	if cpus < 2 {
 		t.Skip("needs two CPUs: CPUS=2")
 	}
-	count := guest.Count(20000)
-	w := newWire(t, 1500)
-	craft := w.crafter(t, 1500)
-	c := newCapture(t, w.rx, genl.Settings{DeviceName: &w.dev, QueueSize: ptr(uint64(64 << 20))})
-	c.Start()
-	var ready, sent sync.WaitGroup
-	start := make(chan struct{})
-	errs := make([]error, cpus)
+	count := guest.Count(200_000)
+	guest.Run(t, "modprobe", "pktgen")
+	ns := guest.NewNamespace(t, "order")
 	for cpu := range cpus {
-		s, list := newSender(t, w.tx, w.txDev), craft.numbered(cpu, count, 50)
-		ready.Add(1)
-		sent.Add(1)
-		go func() {
-			defer sent.Done()
-			errs[cpu] = onCPU(cpu, func() error {
-				ready.Done()
-				<-start
-				for _, data := range list {
-					if err := s.send(data); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-		}()
+		dev := fmt.Sprintf("cpu%d", cpu)
+		quietDummy(t, ns, dev)
+		ns.Run(t, "sh", "-euc", fmt.Sprintf(`cd %[1]s; echo add_device %[2]s > kpktgend_%[3]d
+			for c in "count %[4]d" "pkt_size 60" "delay 0" "dst 203.0.113.1" "src_min 198.51.100.1" "src_max 198.51.100.1" \
+				"dst_mac $(cat /sys/class/net/%[2]s/address)" "xmit_mode netif_receive"; do echo "$c" > %[2]s; done`,
+			pktgenDir, dev, cpu, count))
 	}
-	ready.Wait()
-	close(start)
-	sent.Wait()
-	for _, err := range errs {
-		require.NoError(t, err)
-	}
+	c := newCapture(t, ns, genl.Settings{QueueSize: ptr(uint64(128 << 20)), Snaplen: ptr(uint32(64))})
+	c.Start()
+	ns.Run(t, "sh", "-euc", "echo start > "+pktgenDir+"pgctrl") // returns when all are sent
 	c.WaitReceived(uint64(cpus * count))
 	f := c.StopRead() // checks the time stamps
-	changes := checkSequence(t, f.Packets, cpus, count)
-	require.Greater(t, changes, cpus, "the senders did not send at the same time")
+	require.Zero(t, f.Statistics().OSDrop)
+	changes := 0
+	for i := range f.Packets[1:] {
+		if f.Packets[i].Interface != f.Packets[i+1].Interface {
+			changes++
+		}
+	}
+	require.Greater(t, changes, cpus, "the CPUs did not receive at the same time")
 	perCPU, err := c.StatsPerCPU(c.ctx())
 	require.NoError(t, err)
-	for _, s := range perCPU {
-		assert.EqualValues(t, count, s.Captured, "captured on CPU %d", s.CPU)
+	for cpu := range cpus {
+		packets := f.ByName(fmt.Sprintf("cpu%d", cpu))
+		require.Len(t, packets, count, "CPU %d", cpu)
+		require.EqualValues(t, count, checkNumbers(t, packets, 0))
+		assert.EqualValues(t, count, perCPU[cpu].Captured, "captured on CPU %d", cpu)
 	}
 	t.Logf("%d packets in order, %d changes from one CPU to another", len(f.Packets), changes)
 }
@@ -111,7 +79,7 @@ func TestOrderClockSetBack(t *testing.T) {
 	w := newWire(t, 1500)
 	craft := w.crafter(t, 1500)
 	const count = 300
-	list := craft.numbered(0, count, 50)
+	list := craft.numbered(count)
 	c := newCapture(t, w.rx, genl.Settings{DeviceName: &w.dev})
 	c.Start()
 	began := time.Now()
@@ -120,39 +88,32 @@ func TestOrderClockSetBack(t *testing.T) {
 		ts := unix.NsecToTimespec(to.UnixNano())
 		require.NoError(t, unix.ClockSettime(unix.CLOCK_REALTIME, &ts))
 	}
-	t.Cleanup(func() { setClock(began.Add(time.Since(began))) }) // time.Since goes by the monotonic clock
-	for i, data := range list {
-		switch i {
-		case count / 3:
-			setClock(time.Now().Add(-back))
-		case 2 * count / 3:
-			c.Flush()
-			requireBlocks(t, c.File, i)
-			setClock(began.Add(time.Since(began)))
-		}
-		require.NoError(t, w.sender.send(data))
+	restore := func() { setClock(began.Add(time.Since(began))) } // time.Since goes by the monotonic clock
+	t.Cleanup(restore)
+	send := func(from, to int) {
+		w.sender.sendAll(list[from:to])
+		c.WaitReceived(uint64(to))
 	}
-	c.WaitReceived(count)
+	send(0, count/3)
+	setClock(time.Now().Add(-back))
+	send(count/3, 2*count/3)
+	c.Flush()
+	require.Len(t, c.Read().Packets, 2*count/3, "packets in the file after flush")
+	restore()
+	send(2*count/3, count)
 	c.Stop()
 	f := c.Read()
 	c.CheckBooks(f)
-	checkSequence(t, f.Packets, 1, count)
+	require.Len(t, f.Packets, count)
 	past := 0
 	for i, p := range f.Packets {
+		require.EqualValues(t, i, binary.BigEndian.Uint32(p.Data[etherHeader+20:]), "number of packet %d", i)
 		if p.Time.Before(began.Round(0).Add(-back / 2)) {
 			past++
 			require.True(t, i >= count/3 && i < 2*count/3, "packet %d is of %s", i, p.Time)
 		}
 	}
 	require.Equal(t, count/3, past, "packets of the past")
-}
-
-// requireBlocks checks that a file that is being written holds that many packets.
-func requireBlocks(t testing.TB, path string, n int) {
-	t.Helper()
-	f, err := pcapread.Read(path)
-	require.NoError(t, err)
-	require.Len(t, f.Packets, n)
 }
 
 // A packet that passes PRE_ROUTING twice is captured twice: as the device's and as its VRF's.
@@ -200,14 +161,20 @@ func TestMulticastLoop(t *testing.T) {
 	for _, group := range []string{"239.1.2.3:9", "[ff12::abcd]:9"} {
 		require.NoError(t, w.rx.Do(func() error { return sendMulticast(w.dev, group, payload) }))
 	}
-	c.WaitReceived(2)
-	f := c.StopRead()
-	var udp []pcapread.Packet
-	for _, p := range f.Packets {
-		if bytes.Contains(p.Data, payload) {
-			udp = append(udp, p)
+	ours := func(f *pcapread.File) (list []pcapread.Packet) {
+		for _, p := range f.Packets {
+			if bytes.Contains(p.Data, payload) {
+				list = append(list, p)
+			}
 		}
+		return list
 	}
+	guest.Poll(t, commandLimit, "both datagrams are back", func() bool {
+		c.Flush()
+		return len(ours(c.Read())) == 2
+	})
+	f := c.StopRead()
+	udp := ours(f)
 	require.Len(t, udp, 2)
 	for i, head := range [][]byte{{8, 0, 0x45}, {0x86, 0xdd, 0x60}} {
 		p := udp[i]

@@ -194,12 +194,14 @@ func TestCompareAnyDevice(t *testing.T) {
 	}}
 	craft := w.crafter(t, 1500)
 	at := func(mac net.HardwareAddr) []frame { craft.dst = mac; return craft.corpus(1) }
-	lists := map[*sender][]frame{w.sender: at(w.mac), second: at(mac1), lo: at(loMAC)}
-	craft.raw, craft.dst = true, w.mac
-	lists[tun] = forTun(craft.corpus(1))
+	lists := []turn{{second, at(mac1)}, {lo, at(loMAC)}}
+	first := at(w.mac)
+	craft.raw = true
+	lists = append(lists, turn{tun, forTun(craft.corpus(1))})
 	craft.family = family4
-	last := len(lists[w.sender]) - 1
-	lists[w.sender] = append(append(lists[w.sender][:last:last], craft.encapsulate(craft.corpus(1), layers.IPProtocolIPv4)...), lists[w.sender][last])
+	last := len(first) - 1
+	inTunnel := craft.encapsulate(craft.corpus(1), layers.IPProtocolIPv4)
+	lists = append(lists, turn{w.sender, append(append(first[:last:last], inTunnel...), first[last])})
 
 	r.start("any")
 	require.NoError(t, onCPU(0, func() error { return inTurns(lists) }))
@@ -210,6 +212,7 @@ func TestCompareAnyDevice(t *testing.T) {
 		t.Logf("%s: %d packets compared", dev.dev, n)
 		total += n
 	}
+	r.checkCounted(total)
 	require.Len(t, file.Packets, total, "packets of all devices")
 	require.Len(t, file.Interfaces, len(r.devs))
 	for _, dev := range r.devs {
@@ -217,18 +220,23 @@ func TestCompareAnyDevice(t *testing.T) {
 	}
 }
 
+// turn is what a sender has to send.
+type turn struct {
+	*sender
+	frames []frame
+}
+
 // inTurns sends one frame of each list after the other, so that packets of all devices mix.
-func inTurns(lists map[*sender][]frame) error {
-	for left := true; left; {
+func inTurns(lists []turn) error {
+	for i, left := 0, true; left; i++ {
 		left = false
-		for s, frames := range lists {
-			if len(frames) == 0 {
+		for _, l := range lists {
+			if i >= len(l.frames) {
 				continue
 			}
 			left = true
-			lists[s] = frames[1:]
-			if err := s.send(frames[0].data); err != nil {
-				return fmt.Errorf("%s: %w", frames[0].name, err)
+			if err := l.send(l.frames[i].data); err != nil {
+				return fmt.Errorf("%s: %w", l.frames[i].name, err)
 			}
 		}
 	}
