@@ -3,6 +3,7 @@
 package vmtest
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -153,4 +154,37 @@ func TestJudgeSubtestSkips(t *testing.T) {
 func TestCountsWithoutResultFail(t *testing.T) {
 	r := &Result{Tests: []*Test{{Name: "TestA"}, {Name: "TestB", Result: "odd"}}}
 	assert.Equal(t, Counts{Failed: 2}, r.Counts())
+}
+
+// TestJudgeForgetsTheBootBefore: a verdict, or a test that ran, must not count for the next boot.
+func TestJudgeForgetsTheBootBefore(t *testing.T) {
+	j := newJudge([]string{"TestA", "TestB"})
+	j.begin()
+	for _, s := range []say{start("TestA"), end("TestA", proto.Pass), verdict(proto.Rest)} {
+		j.record(s.rec)
+	}
+	j.finishBoot(ending{})
+	j.begin()
+	j.record(start("TestB").rec)
+	j.record(end("TestB", proto.Pass).rec)
+	j.finishBoot(ending{})
+	compare(t, []want{
+		{"TestA", proto.Pass, ""}, {"TestB", proto.Pass, ""}, {Outside, proto.Fail, "after TestB: the VM ended without a verdict"},
+	}, j.results())
+	assert.Equal(t, 2, j.tests["TestB"].Boot)
+}
+
+func TestJudgeKeepsWhatExplainsAFailure(t *testing.T) {
+	j := newJudge([]string{"TestA"})
+	j.begin()
+	j.record(start("TestA").rec)
+	long := strings.Repeat("x", maxKept)
+	for _, text := range []string{long, long, "the end"} {
+		j.record(proto.Record{Kind: proto.KindOutput, Test: "TestA", Text: text})
+	}
+	j.finishBoot(ending{Reason: "silence"})
+	got := j.results()[0]
+	assert.True(t, strings.HasSuffix(got.Output, "the end"))
+	assert.Less(t, len(got.Output), 2*maxKept)
+	assert.Equal(t, []proto.Problem{problem("vm", "silence")}, got.Problems)
 }

@@ -96,6 +96,12 @@ func TestEndsVM(t *testing.T) { _ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) }
 // TestSilence leaves no CPU to anybody else: the guest's init cannot say a word.
 func TestSilence(t *testing.T) {
 	require.NoError(t, os.WriteFile("/proc/sys/kernel/sched_rt_runtime_us", []byte("-1"), 0))
+	// Since 6.12 a deadline server has a share of each CPU for everybody else.
+	servers, err := filepath.Glob("/sys/kernel/debug/sched/fair_server/cpu*/runtime")
+	require.NoError(t, err)
+	for _, s := range servers {
+		require.NoError(t, os.WriteFile(s, []byte("0"), 0))
+	}
 	for range runtime.NumCPU() {
 		go func() {
 			runtime.LockOSThread()

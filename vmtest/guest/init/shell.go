@@ -34,13 +34,14 @@ func (s *session) banner() string {
 		"  tcpdump -nr /var/log/ksnif.pcapng | head",
 		"  dmesg | tail; rmmod ksnif; modprobe ksnif",
 		"",
-		"What you leave in /out stays on the host. Leave with `exit` or Ctrl-D; Ctrl-] ends the VM at once.",
+		"What you leave in /out stays on the host. Leave with `exit` or Ctrl-D.",
+		"Ctrl-] ends the VM at once, as if its power were cut.",
 		"",
 	}
 	if !s.plan.Module {
-		lines = append(lines[:3], "  (this VM was booted without the module)", "", lines[len(lines)-2], "")
+		lines = append(lines[:3:3], append([]string{"  (this VM was booted without the module)"}, lines[6:]...)...)
 	}
-	return strings.Join(lines, "\r\n") + "\r\n"
+	return strings.Join(lines, "\n") + "\n"
 }
 
 // runShell gives an interactive shell on a pty that is joined to the two ports.
