@@ -68,15 +68,14 @@ type judge struct {
 	// better witness: only what it did not see counts.
 	suspects []*Test
 	seen     map[string]bool
-	onEnd    func(*Test)         // a test has its result
-	onStart  func(*Test)         // a test starts
-	onOut    func(*Test, string) // a test prints
+	onEnd    func(*Test) // a test has its result
+	onStart  func(*Test) // a test starts
 }
 
 func newJudge(names []string) *judge {
 	j := &judge{
 		names: names, tests: map[string]*Test{}, outside: &Test{Name: Outside},
-		onEnd: func(*Test) {}, onStart: func(*Test) {}, onOut: func(*Test, string) {},
+		onEnd: func(*Test) {}, onStart: func(*Test) {},
 	}
 	for _, n := range names {
 		j.tests[n] = &Test{Name: n}
@@ -134,7 +133,6 @@ func (j *judge) record(r proto.Record) {
 	case proto.KindOutput:
 		if t := j.tests[r.Test]; t != nil {
 			t.print(r.Text)
-			j.onOut(t, r.Text)
 		}
 	case proto.KindSkip:
 		j.skip(r)

@@ -39,7 +39,7 @@ func (s *session) banner() string {
 		"",
 	}
 	if !s.plan.Module {
-		lines = append(lines[:3:3], append([]string{"  (this VM was booted without the module)"}, lines[6:]...)...)
+		lines = append(lines[:3:3], append([]string{"  (this VM was booted without the module)"}, lines[7:]...)...)
 	}
 	return strings.Join(lines, "\n") + "\n"
 }
