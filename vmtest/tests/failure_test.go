@@ -43,6 +43,9 @@ func (c *capture) listen() *genl.EventReader {
 // expect reads the next event, which has to be of that type.
 func expect(t testing.TB, r *genl.EventReader, want genl.EventType) *genl.Event {
 	t.Helper()
+	// a reader has the test's time; an event that never comes is to be told earlier
+	timer := time.AfterFunc(guest.Limit(10*time.Second), func() { _ = r.Close() })
+	defer timer.Stop()
 	e, err := r.Next()
 	require.NoError(t, err, "while waiting for the event %s", want)
 	require.Equal(t, want, e.Type, "event: %+v", e)

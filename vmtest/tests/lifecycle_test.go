@@ -4,6 +4,7 @@ package tests
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"ksnif/genl"
 	"ksnif/vmtest/pcapread"
@@ -83,6 +85,22 @@ func testKeeps(t *testing.T, keep func(c *capture)) {
 	require.GreaterOrEqual(t, len(f.Packets), packets)
 	checkNumbers(t, f.Packets[:packets], 0)
 	d.umount()
+}
+
+// TestUmountAfterStop unmounts as soon as stop has answered, several times: a file that is closed a little later is
+// closed too late.
+func TestUmountAfterStop(t *testing.T) {
+	quietDummy(t, nil, "load0")
+	c := newCapture(t, nil, genl.Settings{DeviceName: ptr("load0")})
+	for i := range 8 {
+		dir := tmpfs(t, "1m")
+		c.Set(genl.Settings{Logfile: ptr(filepath.Join(dir, "capture"))})
+		c.Start()
+		err := c.Client.Stop(c.ctx())
+		uerr := unix.Unmount(dir, 0)
+		require.NoError(t, err)
+		require.NoError(t, uerr, "unmount %d", i)
+	}
 }
 
 // TestRecordAppears sends single packets and looks how long it takes until they are in the file, which nobody flushes.

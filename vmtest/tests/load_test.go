@@ -78,7 +78,8 @@ func startFlood(t testing.TB, ns *guest.Namespace, dev string, s floodSpec) *flo
 		commands = append(commands, fmt.Sprintf("ratep %d", s.Rate))
 	}
 	f := &flood{t: t, ns: ns, dev: dev, done: make(chan error, 1)}
-	require.NoError(t, f.write("kpktgend_0", "rem_device_all", "add_device "+dev))
+	f.clear()
+	require.NoError(t, f.write("kpktgend_0", "add_device "+dev))
 	require.NoError(t, f.write(dev, commands...))
 	go func() { f.done <- f.write("pgctrl", "start") }()
 	t.Cleanup(f.end)
@@ -98,6 +99,26 @@ func (f *flood) write(file string, commands ...string) error {
 	})
 }
 
+// clear has pktgen forget its devices, and waits until it has: its thread does that later, and would forget one that
+// was added meanwhile.
+func (f *flood) clear() {
+	f.t.Helper()
+	none := func() bool {
+		var text []byte
+		err := within(f.ns, func() (err error) {
+			text, err = os.ReadFile(pktgenDir + "kpktgend_0")
+			return err
+		})
+		require.NoError(f.t, err)
+		return noDevices.Match(text)
+	}
+	if none() {
+		return
+	}
+	require.NoError(f.t, f.write("kpktgend_0", "rem_device_all"))
+	guest.Poll(f.t, time.Minute, "pktgen forgets its devices", none)
+}
+
 // end is for the end of the test: nothing may go on.
 func (f *flood) end() {
 	if f.done != nil {
@@ -106,6 +127,8 @@ func (f *flood) end() {
 }
 
 var (
+	noDevices = regexp.MustCompile(`(?m)^Running: *\s*^Stopped: *$`)
+
 	soFar = regexp.MustCompile(`pkts-sofar: (\d+)`)
 	// unlike the OK of a command, which is in the same place
 	starting = regexp.MustCompile(`Result: Starting`)
@@ -152,7 +175,7 @@ func (f *flood) Wait() uint64 {
 		s = f.look()
 		return s.Ended
 	})
-	require.NoError(f.t, f.write("kpktgend_0", "rem_device_all"))
+	f.clear()
 	return s.Sent
 }
 

@@ -148,8 +148,11 @@ func TestTorn(t *testing.T) {
 	fileLimit(t, limit, c.Start)
 	expect(t, events, genl.EventStarted)
 	c.Flush()
-	d.SlowDown(1000)
+	// the writer takes what comes first, and is held up; the next time it takes all the rest
+	thaw := d.Freeze()
 	sendNumbered(t, nil, "load0", 3000)
+	d.SlowDown(500)
+	thaw()
 	size := func() int64 {
 		info, err := os.Stat(c.File)
 		require.NoError(t, err)
@@ -231,7 +234,7 @@ func TestFrozen(t *testing.T) {
 	c.checkNextStart("load0")
 }
 
-// TestFrozenFlush checks that a flush which cannot end yet says so, and does not hold up others.
+// TestFrozenFlush checks that a flush which cannot end yet says so, and holds up nobody.
 func TestFrozenFlush(t *testing.T) {
 	d := newDisk(t, 16, "")
 	c, load, _ := loaded(t, d.file("capture"), floodSpec{Rate: 2000})
@@ -244,6 +247,9 @@ func TestFrozenFlush(t *testing.T) {
 	require.ErrorIs(t, c.answer("flush"), unix.EINPROGRESS)
 	assert.Equal(t, genl.StateRunning, c.Get().State)
 	seen := c.Stats().Received
+	// who would start to write there is not kept waiting
+	other := newCapture(t, guest.NewNamespace(t, "other"), genl.Settings{Logfile: ptr(d.file("other"))})
+	requireRefused(t, other.Client.Start(other.ctx()), unix.EBUSY, "logfile: the file system is frozen")
 	thaw()
 	c.Flush()
 	assert.GreaterOrEqual(t, c.Stats().Written, seen)
