@@ -40,6 +40,7 @@ func TestTree(t *testing.T) {
 	dir := tree(t)
 	t.Run("install", func(t *testing.T) { installs(t, dir) })
 	t.Run("vm-run", func(t *testing.T) { runsScript(t, dir) })
+	t.Run("the README's transcript", func(t *testing.T) { typesTranscript(t, dir) })
 	t.Run("vm-run of a script that fails", func(t *testing.T) { keepsStatus(t, dir) })
 	t.Run("shell", func(t *testing.T) { givesShell(t, dir) })
 }
