@@ -33,8 +33,8 @@ func TestCompareReal(t *testing.T) {
 				for _, host := range []string{"198.18.0.1", "2001:db8::1"} {
 					w.tx.Run(t, "ping", "-n", "-q", "-c", "3", "-i", "0.01", host)
 					w.tx.Run(t, "ping", "-n", "-q", "-c", "2", "-i", "0.01", "-s", "7000", host)
-					stream(t, w, host, 300_000)
-					datagrams(t, w, host, 4000, 5)
+					stream(t, w, host, craft.bytes(300_000))
+					datagrams(t, w, host, craft.bytes(4000), 5)
 				}
 				w.sender.sendAll([]frame{craft.last()})
 			})
@@ -72,9 +72,10 @@ func (w *wire) answer(t testing.TB) {
 	}
 }
 
-// stream sends n bytes over TCP in each direction.
-func stream(t testing.TB, w *wire, host string, n int) {
+// stream sends the data over TCP in each direction.
+func stream(t testing.TB, w *wire, host string, data []byte) {
 	t.Helper()
+	n := len(data)
 	var l net.Listener
 	require.NoError(t, w.rx.Do(func() (err error) {
 		l, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
@@ -92,7 +93,7 @@ func stream(t testing.TB, w *wire, host string, n int) {
 		if got != int64(n) {
 			err = errors.Join(err, fmt.Errorf("%d bytes instead of %d", got, n))
 		}
-		_, err2 := c.Write(make([]byte, n))
+		_, err2 := c.Write(data)
 		server <- errors.Join(err, err2, c.Close())
 	}()
 	require.NoError(t, w.tx.Do(func() error {
@@ -104,7 +105,7 @@ func stream(t testing.TB, w *wire, host string, n int) {
 		if err := c.SetDeadline(time.Now().Add(guest.Limit(commandLimit))); err != nil {
 			return err
 		}
-		if _, err := c.Write(make([]byte, n)); err != nil {
+		if _, err := c.Write(data); err != nil {
 			return err
 		}
 		if err := c.(*net.TCPConn).CloseWrite(); err != nil {
@@ -119,8 +120,8 @@ func stream(t testing.TB, w *wire, host string, n int) {
 	require.NoError(t, <-server)
 }
 
-// datagrams sends UDP datagrams to a socket that takes them all.
-func datagrams(t testing.TB, w *wire, host string, size, count int) {
+// datagrams sends the data several times over UDP to a socket that takes all of them.
+func datagrams(t testing.TB, w *wire, host string, data []byte, count int) {
 	t.Helper()
 	var server net.PacketConn
 	require.NoError(t, w.rx.Do(func() (err error) {
@@ -135,7 +136,7 @@ func datagrams(t testing.TB, w *wire, host string, size, count int) {
 		}
 		defer c.Close()
 		for range count {
-			if _, err := c.Write(make([]byte, size)); err != nil {
+			if _, err := c.Write(data); err != nil {
 				return err
 			}
 		}
@@ -145,7 +146,7 @@ func datagrams(t testing.TB, w *wire, host string, size, count int) {
 	for range count {
 		n, _, err := server.ReadFrom(make([]byte, 65536))
 		require.NoError(t, err)
-		require.Equal(t, size, n)
+		require.Equal(t, len(data), n)
 	}
 }
 
