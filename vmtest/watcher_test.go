@@ -14,12 +14,12 @@ import (
 	"ksnif/vmtest/proto"
 )
 
-// nowhere takes what a boot says.
-type nowhere struct{}
+// heard takes what a boot says.
+type heard []string
 
-func (nowhere) console(string)      {}
-func (nowhere) record(proto.Record) {}
-func (nowhere) output([]byte)       {}
+func (h *heard) console(line string)   { *h = append(*h, "console "+line) }
+func (h *heard) record(r proto.Record) { *h = append(*h, "record "+string(r.Kind)) }
+func (h *heard) output(b []byte)       { *h = append(*h, "output "+string(b)) }
 
 // fakeVM is a QEMU that is not there.
 type fakeVM struct {
@@ -93,6 +93,9 @@ func TestWatcher(t *testing.T) {
 			false, nil, ending{Reason: "the VM did not end within 20s of its verdict", Limit: true}},
 		{"KVM that does not come up", KVM, Options{}, nil, false, nil,
 			ending{Reason: "init was not up after 40s with KVM", Limit: true, NeverUp: true}},
+		{"KVM that is up has time", KVM, Options{}, talk, true, nil, ending{Reason: "the VM ended without a verdict"}},
+		{"a clock of instructions is slow", TCG, Options{Icount: true}, []message{up}, false, nil,
+			ending{Reason: "silence limit: the guest said nothing for 10m0s", Limit: true}},
 		{"gdb has all the time", KVM, Options{GDB: "1234", Timeout: time.Minute}, talk, true, nil,
 			ending{Reason: "the VM ended without a verdict"}},
 	}
@@ -102,7 +105,7 @@ func TestWatcher(t *testing.T) {
 				vm := &fakeVM{done: make(chan struct{}), err: c.err}
 				messages := make(chan message, len(c.messages)+3)
 				go vm.play(c.messages, c.exits, messages)
-				w := &watcher{boot: &boot{accel: c.accel, opts: c.opts}, vm: vm, sink: nowhere{}}
+				w := &watcher{boot: &boot{accel: c.accel, opts: c.opts}, vm: vm, sink: &heard{}}
 				assert.Equal(t, c.want, w.watch(context.Background(), messages))
 			})
 		})
@@ -114,8 +117,28 @@ func TestWatcherInterrupted(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		vm := &fakeVM{done: make(chan struct{})}
-		w := &watcher{boot: &boot{accel: TCG}, vm: vm, sink: nowhere{}}
+		w := &watcher{boot: &boot{accel: TCG}, vm: vm, sink: &heard{}}
 		assert.Equal(t, "interrupted", w.watch(ctx, make(chan message)).Reason)
 		<-vm.done
+	})
+}
+
+// TestWatcherPassesOn: what QEMU said before it ended counts, even if it is read after the end.
+func TestWatcherPassesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		vm := &fakeVM{done: make(chan struct{})}
+		close(vm.done)
+		messages := make(chan message, 6)
+		for _, m := range []message{
+			{console: "a"}, {output: []byte("b")}, record(proto.KindVerdict), {closed: true}, {closed: true}, {closed: true},
+		} {
+			messages <- m
+		}
+		var got heard
+		w := &watcher{boot: &boot{accel: TCG}, vm: vm, sink: &got}
+		began := time.Now()
+		assert.Equal(t, ending{}, w.watch(context.Background(), messages))
+		assert.Equal(t, heard{"console a", "output b", "record verdict"}, got)
+		assert.Zero(t, time.Since(began), "the last channel's end is the end")
 	})
 }
