@@ -38,6 +38,7 @@ const (
 	noOpen     = "logfile: cannot be opened"
 	another    = "logfile: another capture writes it"
 	readOnly   = "logfile: read-only file system"
+	isFrozen   = "logfile: the file system is frozen"
 	noSpace    = "logfile: no space left on device"
 
 	makeIt    = "create it or set another logfile"
@@ -212,7 +213,17 @@ func protectedFiles() []badFile {
 		{"file system without a free inode", func(t *testing.T, p *place) string {
 			return mountTmpfs(t, "size=64k,nr_inodes=1") + "/new"
 		}, unix.ENOSPC, noSpace, freeSpace},
+		{"file on a frozen file system", func(t *testing.T, p *place) string { return frozen(t) + "/there" }, unix.EBUSY, isFrozen, ""},
+		{"new file on a frozen file system", func(t *testing.T, p *place) string { return frozen(t) + "/new" }, unix.EBUSY, isFrozen, ""},
 	}
+}
+
+// frozen is a file system that waits, with one file, called there.
+func frozen(t *testing.T) string {
+	dir := mountExt4(t)
+	require.NoError(t, os.WriteFile(dir+"/there", []byte("there"), 0o644))
+	freeze(t, dir)
+	return dir
 }
 
 // readOnlyMount is a read-only file system with one file, called there.

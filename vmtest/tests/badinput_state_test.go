@@ -70,7 +70,13 @@ func (c cell) check(p *place, via channel) {
 	p.T.Helper()
 	before := p.snapshot()
 	require.Equal(p.T, c.state, before.Capture.State)
+	began := time.Now()
 	errno, text := via.do(p, c.command)
+	if c.text == textStill { // the module waits for two seconds, and no longer: netlink is held
+		waited := time.Since(began)
+		assert.Greater(p.T, waited, 1900*time.Millisecond)
+		assert.Less(p.T, waited, 2*time.Second+guest.Limit(time.Second))
+	}
 	require.Equal(p.T, c.errno, errno, "errno")
 	require.Equal(p.T, c.text, text, "text")
 	after := p.snapshot()
