@@ -292,6 +292,20 @@ func (r *running) wait(limit time.Duration, code int) {
 	require.Equal(r.t, code, r.cmd.ProcessState.ExitCode(), r.err.String())
 }
 
+// until is the next line that has the text.
+func (r *running) until(text string) string {
+	r.t.Helper()
+	const most = 100
+	var line string
+	for range most {
+		if line = r.next(); strings.Contains(line, text) {
+			return line
+		}
+	}
+	r.t.Fatalf("%v prints no line with %q, but %q", r.cmd.Args, text, line)
+	return ""
+}
+
 // next is the next line printed.
 func (r *running) next() string {
 	r.t.Helper()

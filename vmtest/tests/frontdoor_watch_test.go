@@ -3,13 +3,11 @@
 package tests
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"ksnif/genl"
 	"ksnif/vmtest/guest"
@@ -26,9 +24,7 @@ func TestWatch(t *testing.T) {
 			assert.Regexp(t, `^20\d\d-\d\d-\d\dT\S+ received \d+ captured \d+ errors 0 filtered 0 `, r.next())
 		}
 		p.at(t).send(4, 10)
-		for line := ""; !strings.Contains(line, " received 7 "); {
-			line = r.next()
-		}
+		r.until(" received 7 ")
 		r.interrupt(0)
 		assert.Empty(t, r.err.String())
 	})
@@ -41,11 +37,8 @@ func TestWatch(t *testing.T) {
 	})
 	t.Run("status", func(t *testing.T) {
 		r := p.run(t, "status", "--watch=0.2")
-		frames := 0
-		for frames < 3 {
-			if strings.HasPrefix(r.next(), "state ") {
-				frames++
-			}
+		for range 3 {
+			r.until("state   ")
 		}
 		r.interrupt(0)
 		assert.Empty(t, r.err.String())
@@ -54,12 +47,7 @@ func TestWatch(t *testing.T) {
 		r := p.run(t, "status", "--json", "--watch=0.2")
 		valid("status", r.next())
 		p.at(t).Set(genl.Settings{Snaplen: ptr(uint32(321))})
-		var status struct{ Snaplen int }
-		for status.Snaplen != 321 {
-			line := r.next()
-			valid("status", line)
-			require.NoError(t, json.Unmarshal([]byte(line), &status))
-		}
+		valid("status", r.until(`,"snaplen":321,`))
 		r.interrupt(0)
 	})
 }
@@ -132,7 +120,7 @@ func TestCommandsWait(t *testing.T) {
 
 	stop := p.run(t, "stop")
 	guest.Poll(t, 10*time.Second, "the capture is stopping", func() bool { return p.Get().State == genl.StateStopping })
-	stop.stillRuns(3 * time.Second)
+	stop.stillRuns(5 * time.Second) // the kernel is asked more than once
 	thaw()
 	stop.wait(time.Second, 0)
 	assert.Empty(t, stop.err.String())
