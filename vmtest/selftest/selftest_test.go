@@ -110,7 +110,8 @@ func TestSilence(t *testing.T) {
 				fmt.Println(err)
 				return
 			}
-			for { //nolint:revive // busy on purpose
+			//lint:ignore SA5002 the point is to spin
+			for {
 			}
 		}()
 	}

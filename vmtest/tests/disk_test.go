@@ -108,13 +108,6 @@ func (d *disk) umountSoon() {
 	d.mounted = false
 }
 
-// remount looks at what is on the disk, and not at what the kernel remembers of it.
-func (d *disk) remount() {
-	d.t.Helper()
-	d.umount()
-	d.mount("")
-}
-
 func (d *disk) end() {
 	if d.stuck {
 		d.Resume()
