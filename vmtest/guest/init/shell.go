@@ -20,6 +20,14 @@ const (
 	profilePath = "/run/ksnif-profile"
 	profile     = `PS1='ksnif:$PWD# '
 alias ll='ls -l'
+if [ -n "$BASH_VERSION" ] && command -v ksnifctl >/dev/null; then
+	# all that ksnifctl's completion needs of the package bash-completion
+	eval '_get_comp_words_by_ref() {
+		words=("${COMP_WORDS[@]}") cword=$COMP_CWORD
+		cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
+	}'
+	eval "$(ksnifctl completion bash)"
+fi
 `
 )
 
