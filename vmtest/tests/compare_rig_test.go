@@ -78,7 +78,17 @@ func (r *rig) start(device string) {
 			dev.cut = startTcpdump(r.t, r.ns, dev.dev, r.snaplen)
 		}
 	}
+	r.eachTcpdump((*tcpdump).listen)
 	r.capture.Start()
+}
+
+func (r *rig) eachTcpdump(do func(*tcpdump)) {
+	for _, dev := range r.devs {
+		do(dev.full)
+		if dev.cut != dev.full {
+			do(dev.cut)
+		}
+	}
 }
 
 // reference is what tcpdump captured of a device.
@@ -91,12 +101,13 @@ func (r *rig) finish() (*pcapread.File, []reference) {
 		dev.full.waitFor(dev.last)
 		dev.cut.waitFor(dev.last)
 	}
+	r.eachTcpdump((*tcpdump).interrupt)
 	references := make([]reference, len(r.devs))
 	expected := 0
 	for i, dev := range r.devs {
-		ref := reference{full: dev.full.stop()}
+		ref := reference{full: dev.full.result()}
 		if ref.cut = ref.full; dev.cut != dev.full {
-			ref.cut = dev.cut.stop()
+			ref.cut = dev.cut.result()
 		}
 		references[i] = ref
 		expected += len(r.expect(dev, ref))

@@ -56,7 +56,6 @@ func newTun(t testing.TB, ns *guest.Namespace, dev string) *sender {
 		return unix.IoctlIfreq(s.fd, unix.TUNSETIFF, ifr)
 	}))
 	t.Cleanup(func() { require.NoError(t, unix.Close(s.fd)) })
-	ns.Run(t, "ip", "addr", "add", "198.18.0.1/24", "dev", dev)
 	ns.Run(t, "ip", "link", "set", dev, "up")
 	return s
 }
@@ -130,6 +129,10 @@ func newWire(t testing.TB, mtu int) *wire {
 	w.rx.Run(t, "ip", "addr", "add", "198.18.0.1/24", "dev", w.dev)
 	w.rx.Run(t, "ip", "-6", "addr", "add", "2001:db8::1/64", "dev", w.dev, "nodad")
 	w.mac = macOf(t, w.rx, w.dev)
+	// Answers go out and vanish. Without a neighbour they would come back over lo, as errors, after seconds.
+	for _, peer := range []string{"198.18.0.2", "2001:db8::2"} {
+		w.rx.Run(t, "ip", "neigh", "add", peer, "lladdr", "02:5e:00:00:00:01", "dev", w.dev, "nud", "permanent")
+	}
 	w.sender = newSender(t, w.tx, w.txDev)
 	return w
 }

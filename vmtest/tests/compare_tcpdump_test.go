@@ -32,7 +32,7 @@ type tcpdump struct {
 	stopped bool
 }
 
-// startTcpdump returns once tcpdump listens.
+// startTcpdump starts tcpdump; it captures from listen on.
 func startTcpdump(t testing.TB, ns *guest.Namespace, dev string, snaplen int) *tcpdump {
 	t.Helper()
 	d := &tcpdump{t: t, dev: dev, snaplen: snaplen, file: filepath.Join(outDir(t), "tcpdump."+dev)}
@@ -51,12 +51,17 @@ func startTcpdump(t testing.TB, ns *guest.Namespace, dev string, snaplen int) *t
 			_ = d.cmd.Wait()
 		}
 	})
+	return d
+}
+
+// listen returns once tcpdump listens.
+func (d *tcpdump) listen() {
+	d.t.Helper()
 	for !strings.Contains(d.said.String(), "listening on") {
 		line, err := d.stderr.ReadString('\n')
 		d.said.WriteString(line)
-		require.NoError(t, err, "tcpdump -i %s: %s", dev, d.said.String())
+		require.NoError(d.t, err, "tcpdump -i %s: %s", d.dev, d.said.String())
 	}
-	return d
 }
 
 // waitFor waits until tcpdump has written a packet of that length, which is the last one that was sent: what tcpdump
@@ -85,10 +90,15 @@ func (d *tcpdump) waitFor(length int) {
 
 var tcpdumpDrops = regexp.MustCompile(`(?m)^(\d+) packets? dropped by (kernel|interface)`)
 
-// stop ends tcpdump, which must not have dropped anything, and reads its file.
-func (d *tcpdump) stop() *pcapread.File {
+// interrupt asks tcpdump to stop.
+func (d *tcpdump) interrupt() {
 	d.t.Helper()
 	require.NoError(d.t, d.cmd.Process.Signal(unix.SIGINT))
+}
+
+// result waits for the end of tcpdump, which must not have dropped anything, and reads its file.
+func (d *tcpdump) result() *pcapread.File {
+	d.t.Helper()
 	rest, err := io.ReadAll(d.stderr)
 	require.NoError(d.t, err)
 	d.said.Write(rest)
