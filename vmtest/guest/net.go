@@ -3,6 +3,7 @@
 package guest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -66,21 +67,37 @@ func (n *Namespace) Try(name string, args ...string) (string, error) {
 func (n *Namespace) Do(fn func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		// The thread is not unlocked: it dies with the goroutine, and nobody else gets one in a strange namespace.
 		runtime.LockOSThread()
-		fd, err := unix.Open(n.path(), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		home, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
-			done <- fmt.Errorf("namespace %s: %w", n.Name, err)
+			done <- fmt.Errorf("own namespace: %w", err)
 			return
 		}
-		defer unix.Close(fd)
-		if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
-			done <- fmt.Errorf("namespace %s: %w", n.Name, err)
+		defer unix.Close(home)
+		err = n.enter(fn)
+		// Back home before anybody can think it is over: this thread would hold the namespace. One that cannot go
+		// back is not unlocked and dies with the goroutine; the process's first thread would not even do that.
+		if back := unix.Setns(home, unix.CLONE_NEWNET); back != nil {
+			done <- errors.Join(err, fmt.Errorf("leave namespace %s: %w", n.Name, back))
 			return
 		}
-		done <- fn()
+		runtime.UnlockOSThread()
+		done <- err
 	}()
 	return <-done
+}
+
+// enter moves the thread to the namespace and calls fn.
+func (n *Namespace) enter(fn func() error) error {
+	fd, err := unix.Open(n.path(), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("namespace %s: %w", n.Name, err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("namespace %s: %w", n.Name, err)
+	}
+	return fn()
 }
 
 // End is one end of a veth pair.

@@ -4,9 +4,11 @@ package tests
 
 import (
 	"encoding/binary"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
 	"testing"
 
@@ -83,25 +85,45 @@ func startUDP(t testing.TB, from *guest.Namespace, to string) *udpLoad {
 	u := &udpLoad{done: make(chan error, 1)}
 	go func() {
 		u.done <- within(from, func() error {
-			conn, err := net.ListenPacket("udp4", ":0")
-			if err != nil {
-				return err
-			}
-			defer conn.Close()
-			dst := &net.UDPAddr{IP: net.ParseIP(to), Port: 9}
-			payload := make([]byte, 64)
-			binary.BigEndian.PutUint32(payload, pktgenMagic)
-			for !u.stop.Load() {
-				binary.BigEndian.PutUint32(payload[4:], uint32(u.sent.Load()+1))
-				if _, err := conn.WriteTo(payload, dst); err == nil {
-					u.sent.Add(1)
-				}
-			}
-			return nil
+			// veth queues for each CPU: a sender that moves between them is overtaken by itself
+			return pinned(0, func() error { return u.send(to) })
 		})
 	}()
 	t.Cleanup(func() { u.stop.Store(true) })
 	return u
+}
+
+func (u *udpLoad) send(to string) error {
+	conn, err := net.ListenPacket("udp4", ":0")
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	dst := &net.UDPAddr{IP: net.ParseIP(to), Port: 9}
+	payload := make([]byte, 64)
+	binary.BigEndian.PutUint32(payload, pktgenMagic)
+	for !u.stop.Load() {
+		binary.BigEndian.PutUint32(payload[4:], uint32(u.sent.Load()+1))
+		if _, err := conn.WriteTo(payload, dst); err == nil {
+			u.sent.Add(1)
+		}
+	}
+	return nil
+}
+
+// pinned calls fn on one CPU.
+func pinned(cpu int, fn func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var home, only unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &home); err != nil {
+		return err
+	}
+	only.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &only); err != nil {
+		return err
+	}
+	return errors.Join(fn(), unix.SchedSetaffinity(0, &home))
 }
 
 func (u *udpLoad) Stop(t testing.TB) {
@@ -132,7 +154,7 @@ func TestNamespaceDeleted(t *testing.T) {
 	quietDummy(t, other, "load0")
 	bystander := newCapture(t, other, genl.Settings{DeviceName: ptr("load0")})
 	bystander.Start()
-	before := captureIn(t, doomed, d.file("capture"), end.IPv4)
+	before := captureIn(t, doomed, d.file("capture"))
 	beside := startFlood(t, other, "load0", floodSpec{Rate: 5000})
 	load := startUDP(t, nil, end.IPv4)
 	waitSize(t, d.file("capture"), 100_000)
@@ -157,9 +179,8 @@ func TestNamespaceDeleted(t *testing.T) {
 }
 
 // captureIn starts a capture in a namespace and lets go of it: an open socket would keep the namespace.
-func captureIn(t testing.TB, ns *guest.Namespace, file, address string) *genl.Stats {
+func captureIn(t testing.TB, ns *guest.Namespace, file string) *genl.Stats {
 	t.Helper()
-	_ = address
 	var stats *genl.Stats
 	require.NoError(t, ns.Do(func() error {
 		c, err := genl.New()
@@ -195,7 +216,7 @@ func TestNamespaceDeletedFrozen(t *testing.T) {
 	d := newDisk(t, 32, "")
 	doomed := guest.NewNamespace(t, "doomed")
 	_, end := guest.Veth(t, nil, doomed)
-	captureIn(t, doomed, d.file("capture"), end.IPv4)
+	captureIn(t, doomed, d.file("capture"))
 	load := startUDP(t, nil, end.IPv4)
 	waitSize(t, d.file("capture"), 50_000)
 	thaw := d.Freeze()
