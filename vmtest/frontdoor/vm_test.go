@@ -96,11 +96,11 @@ func givesShell(t *testing.T, dir string) {
 	s.typ("ksnifctl get snaplen")
 	s.expect("\n262144\n", "ksnif:/out# ")
 	s.typ("stty size; ksnifctl set device_name l\t && ksnifctl get device_name")
-	s.expect("\n33 101\n", "\nlo\n", "ksnif:/out# ")
-	s.typ("sleep 1000")
-	s.expect("sleep 1000")
-	s.send("\x03") // ^C is the shell's, and ends nothing else
-	s.expect("ksnif:/out# ")
+	s.expect("\n33 101\nlo\n", "ksnif:/out# ")
+	s.typ(`sh -c 'trap "echo caught; exit" INT; echo ready; sleep 1000'`)
+	s.expect("\nready\n")
+	s.send("\x03") // ^C is the guest's, and ends nothing else
+	s.expect("caught\n", "ksnif:/out# ")
 	s.typ("echo kept >/out/kept")
 	s.expect("ksnif:/out# ")
 	s.typ("exit")
@@ -115,6 +115,7 @@ type shell struct {
 	tty  *os.File
 	mu   sync.Mutex
 	text bytes.Buffer // what was shown and is not expected yet
+	all  bytes.Buffer // what was shown
 	done chan struct{}
 }
 
@@ -133,6 +134,7 @@ func openShell(t *testing.T, dir string) *shell {
 		for {
 			n, err := s.tty.Read(buf)
 			s.mu.Lock()
+			s.all.Write(buf[:n])
 			s.text.WriteString(strings.ReplaceAll(string(buf[:n]), "\r", "")) // two terminals in a row add one each
 			s.mu.Unlock()
 			if err != nil { // EIO, when nobody has the other side open any more
@@ -155,11 +157,11 @@ func (s *shell) typ(line string) { s.t.Helper(); s.send(line + "\r") }
 func (s *shell) expect(texts ...string) {
 	s.t.Helper()
 	for _, text := range texts {
-		for deadline := time.Now().Add(3 * time.Minute); !s.shown(text); time.Sleep(20 * time.Millisecond) {
+		for deadline := time.Now().Add(2 * time.Minute); !s.shown(text); time.Sleep(20 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				s.mu.Lock()
 				defer s.mu.Unlock()
-				s.t.Fatalf("the terminal does not show %q but:\n%s", text, s.text.String())
+				s.t.Fatalf("the terminal does not show %q but %q, after all this:\n%q", text, s.text.String(), s.all.String())
 			}
 		}
 	}
