@@ -3,7 +3,6 @@
 package guest
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -76,12 +75,10 @@ func (n *Namespace) Do(fn func() error) error {
 		defer unix.Close(home)
 		err = n.enter(fn)
 		// Back home before anybody can think it is over: this thread would hold the namespace. One that cannot go
-		// back is not unlocked and dies with the goroutine; the process's first thread would not even do that.
-		if back := unix.Setns(home, unix.CLONE_NEWNET); back != nil {
-			done <- errors.Join(err, fmt.Errorf("leave namespace %s: %w", n.Name, back))
-			return
+		// back, as fn gave up the right to, is not unlocked and dies with the goroutine.
+		if unix.Setns(home, unix.CLONE_NEWNET) == nil {
+			runtime.UnlockOSThread()
 		}
-		runtime.UnlockOSThread()
 		done <- err
 	}()
 	return <-done

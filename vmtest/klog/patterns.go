@@ -79,5 +79,8 @@ func allowed() []Allow {
 	return []Allow{{
 		Re:     regexp.MustCompile(`^Spectre V2 : WARNING: Unprivileged eBPF is enabled`),
 		Reason: "a remark on the CPU and the configuration, printed at boot and at a sysctl",
+	}, {
+		Re:     regexp.MustCompile(`^pktgen: WARNING: trying to remove a running interface, stopping it now`),
+		Reason: "pktgen's own remark when the device that it feeds goes away, which tests make happen",
 	}}
 }

@@ -162,7 +162,10 @@ func TestCompletion(t *testing.T) {
 	}
 	assert.Equal(t, []string{"snaplen", ":4"}, offered("set", "sn"))
 	assert.Equal(t, []string{"queue_size", ":4"}, offered("set", "snaplen", "96", "qu"))
-	assert.ElementsMatch(t, []string{"any", "lo", "wan7", ":4"}, offered("set", "device_name", ""))
+	// a namespace has the fallback devices of the tunnels whose modules are loaded, too
+	devices := strings.Fields(p.NS.Run(t, "sh", "-c", "ip -o link | cut -d: -f2 | cut -d@ -f1"))
+	require.Contains(t, devices, "wan7")
+	assert.ElementsMatch(t, append(devices, "any", ":4"), offered("set", "device_name", ""))
 	assert.Equal(t, []string{"wan7", ":4"}, offered("set", "device_name", "w"))
 
 	// And through bash, as with a press of the tabulator key. _init_completion is bash-completion's, in short.
