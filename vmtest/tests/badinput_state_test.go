@@ -74,7 +74,7 @@ func (c cell) check(p *place, via channel) {
 	errno, text := via.do(p, c.command)
 	if c.text == textStill { // the module waits for two seconds, and no longer: netlink is held
 		waited := time.Since(began)
-		assert.Greater(p.T, waited, 1900*time.Millisecond)
+		assert.Greater(p.T, waited, 1500*time.Millisecond) // a VM's ticks may run ahead of its clock
 		assert.Less(p.T, waited, 2*time.Second+guest.Limit(time.Second))
 	}
 	require.Equal(p.T, c.errno, errno, "errno")

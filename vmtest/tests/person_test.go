@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -30,14 +31,37 @@ type person struct {
 
 const anyUser = 1000
 
-// do calls fn in the place as that person. It runs on a thread which ends with it.
+// do calls fn in the place as that person.
 func (w person) do(p *place, fn func() error) error {
-	return p.NS.Do(func() error {
+	return onThread(func() error {
+		ns, err := unix.Open("/run/netns/"+p.NS.Name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(ns)
+		if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
+			return err
+		}
 		if err := w.become(); err != nil {
 			return err
 		}
 		return fn()
 	})
+}
+
+// onThread calls fn on a thread which ends with it, so that nobody else gets one with strange rights.
+func onThread(fn func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() { // the process's first thread would stay: hold it until another is done
+			done <- onThread(fn)
+			runtime.UnlockOSThread()
+			return
+		}
+		done <- fn()
+	}()
+	return <-done
 }
 
 // become changes the credentials of the calling thread, and of no other: the functions of package syscall would
