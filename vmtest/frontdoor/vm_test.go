@@ -97,7 +97,7 @@ func givesShell(t *testing.T, dir string) {
 	s.expect("\n262144\n", "ksnif:/out# ")
 	s.typ("stty size; ksnifctl set device_name l\t && ksnifctl get device_name")
 	s.expect("\n33 101\nlo\n", "ksnif:/out# ")
-	s.typ(`sh -c 'trap "echo caught; exit" INT; echo ready; sleep 1000'`)
+	s.typ(`sh -c 'trap "echo caught; exit" INT; echo ready; while :; do :; done'`)
 	s.expect("\nready\n")
 	s.send("\x03") // ^C is the guest's, and ends nothing else
 	s.expect("caught\n", "ksnif:/out# ")
