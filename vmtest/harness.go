@@ -26,7 +26,6 @@ type Harness struct {
 	Progress *Progress
 
 	kvmBroken string // why KVM, although there, is not used
-	saidWhy   string // what announce has said
 }
 
 // Defaults of what a boot may take. A user's TIMEOUT replaces the limit of one boot.
@@ -38,6 +37,13 @@ const (
 	tcgSlow       = 4
 	debugSlow     = 3
 )
+
+// Named returns a harness that can run beside this one and shows its progress under that name.
+func (h *Harness) Named(name string) *Harness {
+	one := *h
+	one.Progress = h.Progress.Named(name)
+	return &one
+}
 
 // out is a path below out/.
 func (h *Harness) out(elem ...string) string {
@@ -140,9 +146,8 @@ func (h *Harness) plan(mode proto.Mode, kernel string, g Guest, a Accel, o Optio
 
 // announce says what is booted, and once why it is slow.
 func (h *Harness) announce(g Guest, a Accel, why string) {
-	if a == TCG && why != h.saidWhy {
-		h.Progress.Line("TCG, not KVM, runs the VM, which is slow: %s", why)
-		h.saidWhy = why
+	if a == TCG {
+		h.Progress.Once("TCG, not KVM, runs the VM, which is slow: %s", why)
 	}
 	h.Progress.Step("booting %s", g.Kernel.Release)
 }

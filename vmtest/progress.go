@@ -16,20 +16,28 @@ import (
 )
 
 // Progress shows what goes on: lines that stay, and on a terminal a last line that says what is being waited for
-// and for how long.
+// and for how long. What goes on side by side has a Progress each, made with Named.
 type Progress struct {
-	mu     sync.Mutex
-	w      io.Writer
-	tty    *os.File // w, if it is a terminal
+	*screen
+	name   string // at the start of its lines, if others have theirs in between
 	status string
 	since  time.Time
-	drawn  bool
-	stop   chan struct{}
+}
+
+// screen is where one Progress or several are shown.
+type screen struct {
+	mu    sync.Mutex // protects all that is shown, and all that is to be shown
+	w     io.Writer
+	tty   *os.File // w, if it is a terminal
+	all   []*Progress
+	said  map[string]bool
+	drawn bool
+	stop  chan struct{}
 }
 
 // NewProgress shows progress on f.
 func NewProgress(f *os.File) *Progress {
-	p := &Progress{w: f, stop: make(chan struct{})}
+	p := newQuiet(f)
 	if isTerminal(f) && os.Getenv("TERM") != "dumb" {
 		p.tty = f
 		go p.tick()
@@ -38,7 +46,20 @@ func NewProgress(f *os.File) *Progress {
 }
 
 // newQuiet returns a Progress that writes plain lines to w.
-func newQuiet(w io.Writer) *Progress { return &Progress{w: w, stop: make(chan struct{})} }
+func newQuiet(w io.Writer) *Progress {
+	return (&screen{w: w, said: map[string]bool{}, stop: make(chan struct{})}).progress("")
+}
+
+func (s *screen) progress(name string) *Progress {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := &Progress{screen: s, name: name}
+	s.all = append(s.all, p)
+	return p
+}
+
+// Named returns a Progress that is shown in the same place, with its name on every line.
+func (p *Progress) Named(name string) *Progress { return p.progress(name) }
 
 func isTerminal(f *os.File) bool {
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
@@ -50,7 +71,9 @@ func (p *Progress) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.erase()
-	p.status = ""
+	for _, one := range p.all {
+		one.status = ""
+	}
 	select {
 	case <-p.stop:
 	default:
@@ -58,12 +81,30 @@ func (p *Progress) Close() {
 	}
 }
 
-// Line prints a line that stays.
+// Line prints a line that stays, or some that stay together.
 func (p *Progress) Line(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.line(fmt.Sprintf(format, args...))
+}
+
+// Once is Line for what need not be said again, whoever said it.
+func (p *Progress) Once(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if text := fmt.Sprintf(format, args...); !p.said[text] {
+		p.said[text] = true
+		p.line(text)
+	}
+}
+
+func (p *Progress) line(text string) {
 	p.erase()
-	fmt.Fprintf(p.w, format+"\n", args...)
+	if p.name != "" {
+		name := fmt.Sprintf("%-8s ", p.name)
+		text = name + strings.ReplaceAll(text, "\n", "\n"+name)
+	}
+	fmt.Fprintln(p.w, text)
 	p.draw()
 }
 
@@ -93,41 +134,56 @@ func (p *Progress) Write(b []byte) (int, error) {
 	return p.w.Write(b)
 }
 
-func (p *Progress) tick() {
+func (s *screen) tick() {
 	for {
 		select {
-		case <-p.stop:
+		case <-s.stop:
 			return
 		case <-time.After(time.Second):
-			p.mu.Lock()
-			p.erase()
-			p.draw()
-			p.mu.Unlock()
+			s.mu.Lock()
+			s.erase()
+			s.draw()
+			s.mu.Unlock()
 		}
 	}
 }
 
-func (p *Progress) erase() {
-	if p.drawn {
-		fmt.Fprint(p.w, "\r\x1b[K")
-		p.drawn = false
+func (s *screen) erase() {
+	if s.drawn {
+		fmt.Fprint(s.w, "\r\x1b[K")
+		s.drawn = false
 	}
 }
 
-func (p *Progress) draw() {
-	if p.tty == nil || p.status == "" {
+func (s *screen) draw() {
+	if s.tty == nil {
 		return
 	}
-	text := p.status
+	var words []string
+	for _, p := range s.all {
+		if p.status != "" {
+			words = append(words, p.waiting())
+		}
+	}
+	if len(words) == 0 {
+		return
+	}
+	text := strings.Join(words, " | ")
+	// A line that the terminal wraps could not be erased.
+	if size, err := unix.IoctlGetWinsize(int(s.tty.Fd()), unix.TIOCGWINSZ); err == nil && size.Col > 1 {
+		text = text[:min(len(text), int(size.Col)-1)]
+	}
+	fmt.Fprint(s.w, text)
+	s.drawn = true
+}
+
+// waiting is what is being waited for, and for how long.
+func (p *Progress) waiting() string {
+	text := strings.TrimSpace(p.name + " " + p.status)
 	if s := int(time.Since(p.since).Seconds()); s > 0 {
 		text = fmt.Sprintf("%s  %d s", text, s)
 	}
-	// A line that the terminal wraps could not be erased.
-	if size, err := unix.IoctlGetWinsize(int(p.tty.Fd()), unix.TIOCGWINSZ); err == nil && size.Col > 1 {
-		text = text[:min(len(text), int(size.Col)-1)]
-	}
-	fmt.Fprint(p.w, text)
-	p.drawn = true
+	return text
 }
 
 // test prints the line of a test that has its result, and all there is to know of a failure.
@@ -138,17 +194,22 @@ func (p *Progress) test(t *Test) {
 	case proto.Pass:
 		p.Line("pass  %s (%.1f s)", t.Name, t.Seconds)
 	default:
-		p.Line("FAIL  %s (%.1f s)%s", t.Name, t.Seconds, prefixed(": ", t.Reason))
-		for _, pr := range t.Problems {
-			p.Line("      %s: %s", pr.Type, pr.Text)
-			if pr.More != "" {
-				p.Line("%s", indent(tail(pr.More, 60)))
-			}
-		}
-		if t.Output != "" {
-			p.Line("%s", indent(tail(t.Output, 200)))
+		p.Line("%s", failure(t))
+	}
+}
+
+func failure(t *Test) string {
+	lines := []string{fmt.Sprintf("FAIL  %s (%.1f s)%s", t.Name, t.Seconds, prefixed(": ", t.Reason))}
+	for _, pr := range t.Problems {
+		lines = append(lines, fmt.Sprintf("      %s: %s", pr.Type, pr.Text))
+		if pr.More != "" {
+			lines = append(lines, indent(tail(pr.More, 60)))
 		}
 	}
+	if t.Output != "" {
+		lines = append(lines, indent(tail(t.Output, 200)))
+	}
+	return strings.Join(lines, "\n")
 }
 
 func prefixed(prefix, text string) string {

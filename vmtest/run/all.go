@@ -6,7 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -39,48 +43,59 @@ func newAll(f *flags) *cobra.Command {
 
 // part is one of the runs that make vmtest adds up.
 type part struct {
-	name string
-	run  func(ctx context.Context) (*vmtest.Result, error)
+	title string
+	run   func(ctx context.Context, h *vmtest.Harness) (*vmtest.Result, error)
 }
 
-func (a *allRun) parts(h *vmtest.Harness) []part {
+// lane is parts that follow one another, beside those of other lanes.
+type lane struct {
+	name  string
+	parts []part
+}
+
+func (a *allRun) lanes() []lane {
 	kernels := strings.FieldsFunc(a.kernels, func(r rune) bool { return r == ' ' || r == ',' })
-	parts := []part{{"the host", func(ctx context.Context) (*vmtest.Result, error) { return h.HostTests(ctx, a.run) }}}
+	lanes := []lane{{"host", []part{{"the host", func(ctx context.Context, h *vmtest.Harness) (*vmtest.Result, error) {
+		return h.HostTests(ctx, a.run)
+	}}}}}
 	if a.run == "" && len(kernels) > 0 {
-		parts = append(parts, part{"the harness", func(ctx context.Context) (*vmtest.Result, error) {
-			return h.Selftest(ctx, kernels[0])
-		}})
+		lanes = append(lanes, lane{"harness", []part{{"the harness",
+			func(ctx context.Context, h *vmtest.Harness) (*vmtest.Result, error) {
+				return h.Selftest(ctx, kernels[0])
+			}}}})
 	}
 	for _, kernel := range kernels {
-		var guest *vmtest.Result
-		parts = append(parts, part{"kernel " + kernel, func(ctx context.Context) (res *vmtest.Result, err error) {
-			guest, err = h.Test(ctx, vmtest.TestRun{Kernel: kernel, Binary: a.flags.binary(a.binary), Run: a.run})
-			return guest, err
-		}}, part{"files of " + kernel, func(ctx context.Context) (*vmtest.Result, error) {
-			if guest == nil {
-				return nil, nil
-			}
-			return h.HostCheck(ctx, guest)
-		}})
+		lanes = append(lanes, lane{filepath.Base(kernel), a.guest(kernel)})
 	}
-	return parts
+	return lanes
 }
 
-// with runs all parts, one that fails does not keep the next from running, and adds up.
+func (a *allRun) guest(kernel string) []part {
+	var guest *vmtest.Result
+	return []part{{"kernel " + kernel, func(ctx context.Context, h *vmtest.Harness) (res *vmtest.Result, err error) {
+		guest, err = h.Test(ctx, vmtest.TestRun{Kernel: kernel, Binary: a.flags.binary(a.binary), Run: a.run})
+		return guest, err
+	}}, {"files of " + kernel, func(ctx context.Context, h *vmtest.Harness) (*vmtest.Result, error) {
+		if guest == nil {
+			return nil, nil
+		}
+		return h.HostCheck(ctx, guest)
+	}}}
+}
+
+// with runs all lanes, and adds up what their parts give.
 func (a *allRun) with(ctx context.Context) func(h *vmtest.Harness) error {
 	return func(h *vmtest.Harness) error {
 		var sum vmtest.Counts
 		var lines []string
-		for _, p := range a.parts(h) {
-			h.Progress.Line("== %s", p.name)
-			counts, err := a.count(ctx, p, h.Progress)
-			if ctx.Err() != nil {
-				return err
-			}
-			lines = append(lines, fmt.Sprintf("%-15s %s", p.name+":", counts))
-			sum = sum.Add(counts)
+		for _, t := range a.beside(ctx, h, a.lanes()) {
+			lines = append(lines, fmt.Sprintf("%-15s %s", t.title+":", t.Counts))
+			sum = sum.Add(t.Counts)
 		}
-		h.Progress.Line("==\n%s", strings.Join(lines, "\n"))
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		h.Progress.Line("%s", strings.Join(lines, "\n"))
 		if sum.Total() == 0 {
 			h.Progress.Line("no test matches --run %q", a.run)
 		}
@@ -88,16 +103,50 @@ func (a *allRun) with(ctx context.Context) func(h *vmtest.Harness) error {
 	}
 }
 
+// tally is what a part gave.
+type tally struct {
+	title string
+	vmtest.Counts
+}
+
+// beside runs as many lanes at a time as there are processors, those first in the list first. A VM under TCG takes one.
+func (a *allRun) beside(ctx context.Context, h *vmtest.Harness, lanes []lane) []tally {
+	tallies := make([][]tally, len(lanes))
+	free := make(chan struct{}, runtime.NumCPU())
+	var wg sync.WaitGroup
+	for i, l := range lanes {
+		free <- struct{}{}
+		wg.Go(func() {
+			tallies[i] = a.one(ctx, h.Named(l.name), l)
+			<-free
+		})
+	}
+	wg.Wait()
+	return slices.Concat(tallies...)
+}
+
+// one runs a lane; a part that fails does not keep the next from running.
+func (a *allRun) one(ctx context.Context, h *vmtest.Harness, l lane) []tally {
+	var list []tally
+	for _, p := range l.parts {
+		if ctx.Err() == nil {
+			list = append(list, tally{p.title, a.count(ctx, h, p)})
+		}
+	}
+	h.Progress.Status("")
+	return list
+}
+
 // count runs a part. What keeps it from running at all is a failure too, unless no test was asked for there.
-func (a *allRun) count(ctx context.Context, p part, progress *vmtest.Progress) (vmtest.Counts, error) {
-	res, err := p.run(ctx)
+func (a *allRun) count(ctx context.Context, h *vmtest.Harness, p part) vmtest.Counts {
+	res, err := p.run(ctx, h)
 	var counts vmtest.Counts
 	if res != nil {
 		counts = res.Counts()
 	}
 	if err != nil && !(a.run != "" && errors.Is(err, vmtest.ErrNoTests)) {
-		progress.Line("FAIL  %s: %v", p.name, err)
+		h.Progress.Line("FAIL  %s: %v", p.title, err)
 		counts.Failed++
 	}
-	return counts, err
+	return counts
 }

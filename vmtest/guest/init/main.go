@@ -68,8 +68,9 @@ type session struct {
 	ports   map[string]string
 	release string
 	watch   *watch
-	failed  bool // something outside of tests went wrong
-	broken  bool // the guest should not run more tests
+	steady  *os.File // keeps the namespace of steadyHooks
+	failed  bool     // something outside of tests went wrong
+	broken  bool     // the guest should not run more tests
 }
 
 // run does what the plan says, and sends the verdict last.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 
@@ -35,6 +36,11 @@ func (s *session) prepare() error {
 	}
 	if err := linkUp("lo"); err != nil {
 		return err
+	}
+	if s.plan.Accel == "tcg" && runtime.NumCPU() > 1 {
+		if s.steady, err = steadyHooks(); err != nil {
+			return fmt.Errorf("steady hooks: %w", err)
+		}
 	}
 	if s.plan.Module {
 		if err := installModule(s.release); err != nil {
