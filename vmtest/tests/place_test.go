@@ -65,8 +65,8 @@ func (p *place) idle() {
 	require.Equal(p.T, genl.StateStopped, p.Get().State, "after stop")
 }
 
-// send makes lo receive n UDP datagrams, each with size bytes of data. A socket takes them, so that no ICMP error
-// answers.
+// send makes lo receive n UDP datagrams, each with size bytes of data. A socket takes them, and is not closed before it
+// has them all, so that no ICMP error answers.
 func (p *place) send(n, size int) {
 	p.T.Helper()
 	p.do(func() error {
@@ -80,9 +80,15 @@ func (p *place) send(n, size int) {
 			return err
 		}
 		defer from.Close()
+		if err := to.SetReadDeadline(time.Now().Add(guest.Limit(5 * time.Second))); err != nil {
+			return err
+		}
 		data := make([]byte, size)
 		for range n {
 			if _, err := from.Write(data); err != nil {
+				return err
+			}
+			if _, _, err := to.ReadFrom(data); err != nil {
 				return err
 			}
 		}
