@@ -144,7 +144,7 @@ func (a *allRun) count(ctx context.Context, h *vmtest.Harness, p part) vmtest.Co
 	if res != nil {
 		counts = res.Counts()
 	}
-	if err != nil && !(a.run != "" && errors.Is(err, vmtest.ErrNoTests)) {
+	if err != nil && ctx.Err() == nil && !(a.run != "" && errors.Is(err, vmtest.ErrNoTests)) {
 		h.Progress.Line("FAIL  %s: %v", p.title, err)
 		counts.Failed++
 	}
