@@ -8,6 +8,7 @@
 #include <linux/cred.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <linux/namei.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -32,7 +33,8 @@ static int file_check(struct inode *inode, struct netlink_ext_ack *extack)
 	if (!S_ISREG(inode->i_mode))
 		return ksnif_refuse(extack, -EINVAL, "logfile: not a regular file");
 	if (inode->i_sb->s_flags & (SB_NOUSER | SB_KERNMOUNT) ||
-	    inode->i_sb->s_iflags & SB_I_USERNS_VISIBLE)
+	    inode->i_sb->s_iflags & SB_I_USERNS_VISIBLE ||
+	    inode->i_sb->s_magic == CGROUP2_SUPER_MAGIC)
 		return ksnif_refuse(extack, -EINVAL,
 				    "logfile: on a file system of the kernel's own");
 	return 0;

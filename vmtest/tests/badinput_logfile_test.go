@@ -198,6 +198,7 @@ func kernelFiles() []badFile {
 		{"file in sysfs", fixed("/sys/module/ksnif/refcnt"), unix.EINVAL, ownFS, ""},
 		{"switch in sysfs", fixed("/sys/kernel/mm/ksm/run"), unix.EINVAL, ownFS, ""},
 		{"new file in sysfs", fixed("/sys/kernel/ksnif-never"), unix.EACCES, noRight, ""},
+		{"file of cgroups", func(t *testing.T, _ *place) string { return mountCgroup(t) + "/cgroup.max.depth" }, unix.EINVAL, ownFS, ""},
 		{"file in debugfs", fixed("/sys/kernel/debug/sched/features"), unix.EINVAL, ownFS, ""},
 	}
 }
@@ -227,6 +228,15 @@ func frozen(t *testing.T) string {
 }
 
 // readOnlyMount is a read-only file system with one file, called there.
+func mountCgroup(t *testing.T) string {
+	dir := t.TempDir()
+	guest.Run(t, "mount", "-t", "cgroup2", "none", dir)
+	t.Cleanup(func() { guest.Run(t, "umount", dir) })
+	guest.Run(t, "mkdir", dir+"/ksnif")
+	t.Cleanup(func() { guest.Run(t, "rmdir", dir+"/ksnif") })
+	return dir + "/ksnif"
+}
+
 func readOnlyMount(t *testing.T) string {
 	dir := mountTmpfs(t, "size=64k")
 	require.NoError(t, os.WriteFile(dir+"/there", []byte("there"), 0o644))
