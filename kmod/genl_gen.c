@@ -42,6 +42,7 @@ const struct ksnif_attr ksnif_capture_attrs[KSNIF_A_CAPTURE_MAX + 1] = {
 		.max = 15ULL,
 		.refusal = "name: must be 1..15 bytes",
 		.twice = "name: given twice",
+		.busy = "name: cannot change while running",
 	},
 	[KSNIF_A_CAPTURE_DEVICE_NAME] = {
 		.name = "device_name",
@@ -50,6 +51,7 @@ const struct ksnif_attr ksnif_capture_attrs[KSNIF_A_CAPTURE_MAX + 1] = {
 		.max = 15ULL,
 		.refusal = "device_name: must be 1..15 bytes",
 		.twice = "device_name: given twice",
+		.busy = "device_name: cannot change while running",
 	},
 	[KSNIF_A_CAPTURE_FAMILY] = {
 		.name = "family",
@@ -59,6 +61,7 @@ const struct ksnif_attr ksnif_capture_attrs[KSNIF_A_CAPTURE_MAX + 1] = {
 		.max = 2ULL,
 		.refusal = "family: must be inet, ip or ip6",
 		.twice = "family: given twice",
+		.busy = "family: cannot change while running",
 	},
 	[KSNIF_A_CAPTURE_LOGFILE] = {
 		.name = "logfile",
@@ -67,6 +70,7 @@ const struct ksnif_attr ksnif_capture_attrs[KSNIF_A_CAPTURE_MAX + 1] = {
 		.max = 4095ULL,
 		.refusal = "logfile: must be 1..4095 bytes",
 		.twice = "logfile: given twice",
+		.busy = "logfile: cannot change while running",
 	},
 	[KSNIF_A_CAPTURE_SNAPLEN] = {
 		.name = "snaplen",
@@ -75,6 +79,7 @@ const struct ksnif_attr ksnif_capture_attrs[KSNIF_A_CAPTURE_MAX + 1] = {
 		.max = 262144ULL,
 		.refusal = "snaplen: must be 0..262144",
 		.twice = "snaplen: given twice",
+		.busy = "snaplen: cannot change while running",
 	},
 	[KSNIF_A_CAPTURE_QUEUE_SIZE] = {
 		.name = "queue_size",
@@ -83,6 +88,7 @@ const struct ksnif_attr ksnif_capture_attrs[KSNIF_A_CAPTURE_MAX + 1] = {
 		.max = 4294967296ULL,
 		.refusal = "queue_size: must be 65536..4294967296",
 		.twice = "queue_size: given twice",
+		.busy = "queue_size: cannot change while running",
 	},
 	[KSNIF_A_CAPTURE_FORMAT] = {
 		.name = "format",
@@ -92,6 +98,7 @@ const struct ksnif_attr ksnif_capture_attrs[KSNIF_A_CAPTURE_MAX + 1] = {
 		.max = 1ULL,
 		.refusal = "format: must be pcapng or pcap",
 		.twice = "format: given twice",
+		.busy = "format: cannot change while running",
 	},
 	[KSNIF_A_CAPTURE_IO] = {
 		.name = "io",
@@ -101,6 +108,7 @@ const struct ksnif_attr ksnif_capture_attrs[KSNIF_A_CAPTURE_MAX + 1] = {
 		.max = 3ULL,
 		.refusal = "io: must be buffered, direct, auto or discard",
 		.twice = "io: given twice",
+		.busy = "io: cannot change while running",
 	},
 	[KSNIF_A_CAPTURE_STATE] = {
 		.name = "state",
@@ -134,6 +142,7 @@ const struct ksnif_attr ksnif_stats_attrs[KSNIF_A_STATS_MAX + 1] = {
 		.max = 15ULL,
 		.refusal = "name: must be 1..15 bytes",
 		.twice = "name: given twice",
+		.busy = "name: cannot change while running",
 	},
 	[KSNIF_A_STATS_CPU] = {
 		.name = "cpu",

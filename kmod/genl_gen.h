@@ -29,6 +29,7 @@ enum ksnif_attr_type {
  * @refusal: why a value is refused, such as "snaplen: must be 0..262144"; NULL
  *	if no request carries the attribute
  * @twice: text for a request that carries the attribute twice
+ * @busy: text for a request that would change it while a capture runs
  *
  * Netlink and procfs read the same table, so that both refuse the same values
  * with the same errno and text. The policies check strings with it; numbers are
@@ -55,6 +56,7 @@ struct ksnif_attr {
 	u64 max;
 	const char *refusal;
 	const char *twice;
+	const char *busy;
 };
 
 /**

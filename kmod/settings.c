@@ -133,21 +133,13 @@ int ksnif_change_number(struct ksnif_change *change, int attr, u64 value,
 int ksnif_change_allowed(const struct ksnif_change *change, enum ksnif_state state,
 			 struct netlink_ext_ack *extack)
 {
-	static const char * const running[] = {
-		[KSNIF_A_CAPTURE_DEVICE_NAME] = "device_name: cannot change while running",
-		[KSNIF_A_CAPTURE_FAMILY] = "family: cannot change while running",
-		[KSNIF_A_CAPTURE_LOGFILE] = "logfile: cannot change while running",
-		[KSNIF_A_CAPTURE_QUEUE_SIZE] = "queue_size: cannot change while running",
-		[KSNIF_A_CAPTURE_FORMAT] = "format: cannot change while running",
-		[KSNIF_A_CAPTURE_IO] = "io: cannot change while running",
-	};
 	unsigned long refused = change->mask & ~BIT(KSNIF_A_CAPTURE_SNAPLEN);
 
 	switch (state) {
 	case KSNIF_STATE_RUNNING:
 		if (!refused)
 			return 0;
-		extack->_msg = running[__ffs(refused)];
+		extack->_msg = ksnif_capture_attrs[__ffs(refused)].busy;
 		return -EBUSY;
 	case KSNIF_STATE_STOPPING:
 		NL_SET_ERR_MSG(extack, "set: the capture is stopping: settings cannot change");

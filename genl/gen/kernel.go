@@ -94,6 +94,7 @@ func kernelTable(w *cWriter, s *spec, set *attrSet) {
 			w.p("\t\t.min = %dULL,\n\t\t.max = %dULL,", a.min, a.max)
 			w.p("\t\t.refusal = \"%s\",", a.refusal())
 			w.p("\t\t.twice = \"%s: given twice\",", a.Name)
+			w.p("\t\t.busy = \"%s: cannot change while running\",", a.Name)
 		} else if a.enum != nil {
 			w.p("\t\t.max = %dULL,", a.max)
 		}
