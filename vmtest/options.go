@@ -26,6 +26,7 @@ type Options struct {
 	Extra   []string      // QEMU_ARGS: more arguments for QEMU
 	OutOpts string        // OUT_OPTS: more -drive options of the /out disk, as throttling.bps-write=34000000
 	OutMB   int           // OUT_MB: size of the /out disk
+	Seed    uint64        // SEED: of what tests choose at random, the time if not given
 
 	nokaslr bool // for gdb: addresses are what they were in another boot
 }
@@ -44,7 +45,7 @@ const (
 
 // OptionsFromEnv reads the variables that the Makefile's targets document.
 func OptionsFromEnv(getenv func(string) string) (Options, error) {
-	var o Options
+	o := Options{Seed: uint64(time.Now().UnixNano())}
 	var err error
 	check := func(name string, parse func(string) error) {
 		if v := strings.TrimSpace(getenv(name)); v != "" && err == nil {
@@ -67,6 +68,7 @@ func OptionsFromEnv(getenv func(string) string) (Options, error) {
 		return nil
 	})
 	check("ICOUNT", func(v string) error { o.Icount = v != "0"; return nil })
+	check("SEED", func(v string) (err error) { o.Seed, err = strconv.ParseUint(v, 10, 64); return err })
 	check("GDB", func(v string) error { o.GDB = gdbPort(v); return nil })
 	check("KSNIF_SLOW", number(&o.Slow))
 	check("QEMU_ARGS", func(v string) error { o.Extra = strings.Fields(v); return nil })

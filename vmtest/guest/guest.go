@@ -46,6 +46,17 @@ func Slow() int {
 	return n
 }
 
+// Seed is what all that is random in this run comes from. It is printed, so that a failure tells it.
+func Seed(t testing.TB) uint64 {
+	t.Helper()
+	seed, err := strconv.ParseUint(os.Getenv("KSNIF_SEED"), 10, 64)
+	if err != nil {
+		t.Fatalf("KSNIF_SEED: %v", err)
+	}
+	t.Logf("SEED=%d repeats what this test chose at random", seed)
+	return seed
+}
+
 // Limit stretches a time limit for a slow VM.
 func Limit(d time.Duration) time.Duration { return d * time.Duration(Slow()) }
 

@@ -59,7 +59,9 @@ type Plan struct {
 	TestLimit  time.Duration `json:"test_limit"`
 	GuestLimit time.Duration `json:"guest_limit"`
 	// Slow divides counts and multiplies time limits in tests: 1 with KVM.
-	Slow   int    `json:"slow"`
+	Slow int `json:"slow"`
+	// Seed is where the tests' random numbers come from.
+	Seed   uint64 `json:"seed"`
 	Kernel string `json:"kernel"`
 	Config string `json:"config"`
 	Accel  string `json:"accel"`

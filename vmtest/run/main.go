@@ -69,6 +69,7 @@ func longFlags(args []string) []string {
 
 const environment = `
 Environment:
+  SEED=          of what tests choose at random, as a failure prints it
   MEM=1G         memory of the VM
   CPUS=2         its processors
   TIMEOUT=600    limit of one boot: seconds, or 90s, 20m

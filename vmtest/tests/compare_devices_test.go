@@ -33,6 +33,9 @@ func TestCompareVLAN(t *testing.T) {
 		tags    []byte
 		stay    int
 	}{
+		{"vlan7", 14, tag(etherVLAN, 0x6007), 0},
+		{"vlan7", 96, tag(etherVLAN, 0x6007), 0},
+		{"vlan7", 1500, tag(etherVLAN, 0x6007), 0},
 		{"vlan7", whole, tag(etherVLAN, 0x6007), 0},
 		{"vlan8", whole, tag(etherVLAN, 8), 1},
 		{"vlan8", 14, tag(etherVLAN, 8), 1},
@@ -161,7 +164,7 @@ func TestCompareLoopback(t *testing.T) {
 	s := newSender(t, ns, "lo")
 	craft := newCrafter(t)
 	craft.mtu, craft.src, craft.dst = 20000, make(net.HardwareAddr, 6), make(net.HardwareAddr, 6)
-	for _, snaplen := range []int{96, whole} {
+	for _, snaplen := range snaplens {
 		t.Run(fmt.Sprint(snaplen), func(t *testing.T) {
 			frames := craft.corpus(3)
 			for _, k := range loopKinds6 {

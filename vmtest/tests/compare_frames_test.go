@@ -3,15 +3,14 @@
 package tests
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"net"
-	"os"
 	"testing"
-	"time"
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
+
+	"ksnif/vmtest/guest"
 )
 
 // frame is a packet to be sent. reach says whether PRE_ROUTING is to see it, known from how it was made.
@@ -49,18 +48,11 @@ type crafter struct {
 	src6, dst6 net.IP
 }
 
-// newCrafter makes a crafter and prints its seed; KSNIF_SEED in the guest's environment repeats a run.
+// newCrafter makes a crafter.
 func newCrafter(t testing.TB) *crafter {
 	t.Helper()
-	seed := uint64(time.Now().UnixNano())
-	if text, ok := os.LookupEnv("KSNIF_SEED"); ok {
-		if _, err := fmt.Sscan(text, &seed); err != nil {
-			t.Fatalf("KSNIF_SEED=%s: %v", text, err)
-		}
-	}
-	t.Logf("KSNIF_SEED=%d", seed)
 	return &crafter{
-		Rand: rand.New(rand.NewPCG(seed, 0)), mtu: 1500,
+		Rand: rand.New(rand.NewPCG(guest.Seed(t), 0)), mtu: 1500,
 		src:  net.HardwareAddr{2, 0x5e, 0, 0, 0, 1},
 		src4: net.IPv4(198, 18, 0, 2), dst4: net.IPv4(198, 18, 0, 1),
 		src6: net.ParseIP("2001:db8::2"), dst6: net.ParseIP("2001:db8::1"),

@@ -77,7 +77,7 @@ func TestCompareGRO(t *testing.T) {
 	w.rx.Run(t, "ethtool", "-K", w.dev, "gro", "on")
 	sysWrite(t, w.rx, "/sys/class/net/"+w.dev+"/gro_flush_timeout", "50000000")
 	craft := w.crafter(t, mtu)
-	for _, snaplen := range []int{1500, whole} {
+	for _, snaplen := range snaplens {
 		t.Run(fmt.Sprint(snaplen), func(t *testing.T) {
 			frames, payload := craft.segments(60)
 			r := &rig{t: t, ns: w.rx, snaplen: snaplen, devs: []*watched{w.ethernet()}}

@@ -26,7 +26,7 @@ func TestCompareReal(t *testing.T) {
 	w := newWire(t, 1500)
 	w.answer(t)
 	craft := w.crafter(t, 1500)
-	for _, snaplen := range []int{96, whole} {
+	for _, snaplen := range snaplens {
 		t.Run(fmt.Sprint(snaplen), func(t *testing.T) {
 			r := &rig{t: t, ns: w.rx, snaplen: snaplen, devs: []*watched{w.ethernet()}}
 			received, n := r.compare(func() {

@@ -20,6 +20,10 @@ import (
 
 const whole = genl.SnaplenMax
 
+// snaplens are those that every kind of traffic is compared at: a link-layer header and no more, the headers, a frame,
+// and all of it.
+var snaplens = []int{etherHeader, 96, 1500, whole}
+
 // watched is a device that both tcpdump and ksnif capture.
 type watched struct {
 	dev    string

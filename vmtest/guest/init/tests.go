@@ -106,6 +106,7 @@ func guestEnv(p *proto.Plan) []string {
 		"KSNIF_KERNEL=" + p.Kernel,
 		"KSNIF_CONFIG=" + p.Config,
 		"KSNIF_ACCEL=" + p.Accel,
+		"KSNIF_SEED=" + strconv.FormatUint(p.Seed, 10),
 	}
 }
 
