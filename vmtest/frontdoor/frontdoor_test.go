@@ -96,6 +96,8 @@ func tree(t *testing.T) string {
 		switch {
 		case name == "out" || name == "bin" || name == ".git":
 			return fs.SkipDir
+		case name == ".config":
+			return nil
 		case d.IsDir():
 			return os.MkdirAll(to, 0o755)
 		case !d.Type().IsRegular(), filepath.Ext(name) == ".ko":

@@ -3,17 +3,10 @@
 package frontdoor
 
 import (
-	"bytes"
-	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
-	"sync"
 	"testing"
-	"time"
 
-	"github.com/creack/pty"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -43,6 +36,13 @@ func TestTree(t *testing.T) {
 	t.Run("the README's transcript", func(t *testing.T) { typesTranscript(t, dir) })
 	t.Run("vm-run of a script that fails", func(t *testing.T) { keepsStatus(t, dir) })
 	t.Run("shell", func(t *testing.T) { givesShell(t, dir) })
+	t.Run("demo", func(t *testing.T) { demonstrates(t, dir) })
+	t.Run("vmtest", func(t *testing.T) { runsTests(t, dir) })
+	t.Run("check", func(t *testing.T) { succeeds(t, dir, "check") })
+	t.Run("gen", func(t *testing.T) { generates(t, dir) })
+	t.Run("options", func(t *testing.T) { takesOptions(t, dir) })
+	t.Run("deps and fetch", func(t *testing.T) { fetches(t, dir) })
+	t.Run("clean", func(t *testing.T) { cleans(t, dir) })
 }
 
 // runsScript runs a script that finds everything it was promised, and brings back what it leaves.
@@ -91,7 +91,7 @@ func keepsStatus(t *testing.T, dir string) {
 
 // givesShell types into a make shell on a terminal.
 func givesShell(t *testing.T, dir string) {
-	s := openShell(t, dir)
+	s := onTerminal(t, dir, "shell")
 	s.expect("Leave with", "ksnif:/out# ")
 	s.typ("ksnifctl get snaplen")
 	s.expect("\n262144\n", "ksnif:/out# ")
@@ -106,86 +106,4 @@ func givesShell(t *testing.T, dir string) {
 	s.typ("exit")
 	s.ends()
 	assert.Equal(t, "kept\n", read(t, dir, "out", "shell", "kept"))
-}
-
-// shell is a make shell on a terminal.
-type shell struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	tty  *os.File
-	mu   sync.Mutex
-	text bytes.Buffer // what was shown and is not expected yet
-	all  bytes.Buffer // what was shown
-	done chan struct{}
-}
-
-func openShell(t *testing.T, dir string) *shell {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	t.Cleanup(cancel)
-	s := &shell{t: t, cmd: makeCommand(ctx, dir, "shell"), done: make(chan struct{})}
-	var err error
-	s.tty, err = pty.StartWithSize(s.cmd, &pty.Winsize{Rows: 33, Cols: 101})
-	require.NoError(t, err)
-	t.Cleanup(func() { s.tty.Close() })
-	go func() {
-		defer close(s.done)
-		buf := make([]byte, 4096)
-		for {
-			n, err := s.tty.Read(buf)
-			s.mu.Lock()
-			s.all.Write(buf[:n])
-			s.text.WriteString(strings.ReplaceAll(string(buf[:n]), "\r", "")) // two terminals in a row add one each
-			s.mu.Unlock()
-			if err != nil { // EIO, when nobody has the other side open any more
-				return
-			}
-		}
-	}()
-	return s
-}
-
-func (s *shell) send(text string) {
-	s.t.Helper()
-	_, err := s.tty.WriteString(text)
-	require.NoError(s.t, err)
-}
-
-func (s *shell) typ(line string) { s.t.Helper(); s.send(line + "\r") }
-
-// expect waits until the texts were shown, one behind the other.
-func (s *shell) expect(texts ...string) {
-	s.t.Helper()
-	for _, text := range texts {
-		for deadline := time.Now().Add(2 * time.Minute); !s.shown(text); time.Sleep(20 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				s.mu.Lock()
-				defer s.mu.Unlock()
-				s.t.Fatalf("the terminal does not show %q but %q, after all this:\n%q", text, s.text.String(), s.all.String())
-			}
-		}
-	}
-}
-
-// shown says whether the text is there, and drops what is before it, and the text.
-func (s *shell) shown(text string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i := strings.Index(s.text.String(), text)
-	if i < 0 {
-		return false
-	}
-	s.text.Next(i + len(text))
-	return true
-}
-
-// ends waits for the end, which has to be a good one.
-func (s *shell) ends() {
-	s.t.Helper()
-	select {
-	case <-s.done:
-	case <-time.After(time.Minute):
-		s.t.Fatal("make shell does not end")
-	}
-	require.NoError(s.t, s.cmd.Wait(), s.text.String())
 }
