@@ -16,7 +16,7 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 	}
 	text := "unknown command"
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		text += ": did you mean " + strings.Join(near, " or ") + "?"
+		text += ": did you mean " + oneOf(near) + "?"
 	}
 	return usagef(args[0], "%s", text)
 }

@@ -88,6 +88,7 @@ func TestLines(t *testing.T) {
 		"DEBUG_LOCKS_WARN_ON(lock->magic != lock)",
 		"    # ksnif: snaplen_test: FAIL",
 		"Oops: 0002 [#1] PREEMPT SMP NOPTI",
+		"Oops: int3: 0000 [#1] PREEMPT SMP NOPTI",
 		"Call Trace:",
 		"[ INFO: possible circular locking dependency detected ]",
 		"DMA-API: virtio-pci 0000:00:03.0: device driver frees DMA memory with wrong function",
@@ -130,6 +131,7 @@ func TestHarmless(t *testing.T) {
 		"    ok 1 ksnif: snaplen_test",
 		"sysrq: Show Blocked State",
 		"FAULT_INJECTION: forcing a failure.",
+		"pktgen: WARNING: trying to remove a running interface, stopping it now.",
 	} {
 		assert.Empty(t, klog.Scan("[    1.0] "+line), line)
 	}

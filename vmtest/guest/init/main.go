@@ -135,7 +135,7 @@ func (s *session) heartbeat() {
 // guestLimit is the guest's own watchdog: what it is stuck in goes to the console before the VM ends.
 func (s *session) guestLimit() {
 	sysrq('w')
-	text := fmt.Sprintf("guest watchdog: not done after %s", s.plan.GuestLimit)
+	text := fmt.Sprintf("guest watchdog: not done after %s: raise TIMEOUT if it takes longer", s.plan.GuestLimit)
 	s.report.send(proto.Record{Kind: proto.KindProblem, Problems: []proto.Problem{{Type: "limit", Text: text}}})
 	time.Sleep(time.Second)
 	unix.Sync()
