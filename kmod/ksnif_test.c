@@ -325,6 +325,7 @@ static void parse_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ksnif_attr_parse_number(snaplen, "300000", &v), -ERANGE);
 	KUNIT_EXPECT_EQ(test, ksnif_attr_parse_number(snaplen, "-1", &v), -EINVAL);
 	KUNIT_EXPECT_EQ(test, ksnif_attr_parse_number(snaplen, "96x", &v), -EINVAL);
+	KUNIT_EXPECT_EQ(test, ksnif_attr_parse_number(snaplen, "0x60", &v), -EINVAL);
 	KUNIT_EXPECT_EQ(test, ksnif_attr_parse_number(snaplen, "", &v), -EINVAL);
 	KUNIT_EXPECT_EQ(test, v, 96ULL);
 	KUNIT_EXPECT_EQ(test, ksnif_attr_parse_number(format, "pcap", &v), 0);

@@ -12,8 +12,11 @@
 
 #define ANY_DEVICE	"any"
 
-/* Limit of queue_size on this machine and the text that names it. */
-static u64 queue_size_max __ro_after_init;
+/*
+ * Limit of queue_size on this machine and the text that names it. KUnit of 6.1 runs the
+ * module's tests before its init: hence a first value.
+ */
+static u64 queue_size_max __ro_after_init = KSNIF_QUEUE_SIZE_MAX;
 static char queue_size_text[64] __ro_after_init;
 
 /* Find this machine's limits; at module init. */
