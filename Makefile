@@ -44,7 +44,7 @@ export GOFLAGS
 
 PKGS_BUILD   := ca-certificates gcc libc6-dev libelf1 libssl3 make
 PKGS_VM      := $(shell sed 's/\#.*//' images/packages.txt 2>/dev/null)
-PKGS_VMTEST  := tshark
+PKGS_VMTEST  := man-db tshark
 PKGS_LINT    := perl shellcheck sparse xz-utils
 PKGS_MENU    := kconfig-frontends-nox
 PKGS_INSTALL := kmod

@@ -40,8 +40,8 @@ func TestTree(t *testing.T) {
 	t.Run("vmtest", func(t *testing.T) { runsTests(t, dir) })
 	t.Run("check", func(t *testing.T) { succeeds(t, dir, "check") })
 	t.Run("gen", func(t *testing.T) { generates(t, dir) })
-	t.Run("options", func(t *testing.T) { takesOptions(t, dir) })
 	t.Run("deps and fetch", func(t *testing.T) { fetches(t, dir) })
+	t.Run("options", func(t *testing.T) { takesOptions(t, dir) })
 	t.Run("clean", func(t *testing.T) { cleans(t, dir) })
 }
 

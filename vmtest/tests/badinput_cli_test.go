@@ -35,7 +35,7 @@ func TestBadCommandLines(t *testing.T) {
 		{"", "no command: try completion, events, flush, get, restart, set, start, stats, status, stop, version", "-"},
 		{"strat", "strat: unknown command: did you mean start or stats?", "-"},
 		{"frobnicate", "frobnicate: unknown command", "-"},
-		{"START", "START: unknown command: did you mean start or restart or stats?", "-"},
+		{"START", "START: unknown command: did you mean start, restart or stats?", "-"},
 		{"--frob", "unknown flag: --frob", "-"},
 		{"help frob", "help frob: unknown command", "help"},
 		{"get frob", "get frob: " + namesOfSettings, "get"},

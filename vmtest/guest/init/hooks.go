@@ -22,6 +22,10 @@ const steadyRules = `table inet steady {
 }
 `
 
+// The first thread stays main's, so that steadyHooks gets another one: its namespaces are those of process 1, where
+// tests move devices to.
+func init() { runtime.LockOSThread() }
+
 // steadyHooks keeps netfilter hooks registered in a network namespace that sees no packet, as long as the file that
 // it returns is open.
 //
