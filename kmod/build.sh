@@ -7,6 +7,9 @@
 # CONFIG (list or ring). The sources are copied to OUT if their content
 # differs: nothing in this folder is touched, builds for two kernels never mix,
 # and what has not changed is not built again.
+#
+# KSNIF_OPTIONS in the environment names more options of Kconfig to set, such as
+# KSNIF_KUNIT_TEST, separated by spaces.
 set -euo pipefail
 
 (($# >= 3)) || { echo "usage: build.sh KDIR OUT CONFIG [MAKE-ARGUMENT...]" >&2; exit 2; }
@@ -37,8 +40,10 @@ put() {
 
 # choices prints the user's configuration with the queue that was asked for.
 choices() {
+	local option
 	grep -sv 'CONFIG_KSNIF_\(LIST_QUEUE\|RING_BUFFER\)\b' "$top/.config" || true
 	echo "CONFIG_KSNIF_$queue=y"
+	for option in ${KSNIF_OPTIONS-}; do echo "CONFIG_$option=y"; done
 }
 
 # sources lists what the build needs, relative to this folder.

@@ -135,7 +135,7 @@ func (h *Harness) fallBack(a Accel, e ending) bool {
 
 func (h *Harness) plan(mode proto.Mode, kernel string, g Guest, a Accel, o Options) proto.Plan {
 	p := proto.Plan{
-		Mode: mode, Module: g.Module != "", Slow: o.Slow, Seed: o.Seed, Kernel: kernel, Config: h.Config, Accel: string(a),
+		Mode: mode, Module: g.Module != "", Slow: o.Slow, Seed: o.Seed, Long: o.Long, Kernel: kernel, Config: h.Config, Accel: string(a),
 		TestLimit: testLimit * time.Duration(o.Slow),
 	}
 	if o.Timeout > 0 {

@@ -26,6 +26,7 @@ type Options struct {
 	Extra   []string      // QEMU_ARGS: more arguments for QEMU
 	OutOpts string        // OUT_OPTS: more -drive options of the /out disk, as throttling.bps-write=34000000
 	OutMB   int           // OUT_MB: size of the /out disk
+	Long    bool          // LONG: the long size of tests that have two
 	Seed    uint64        // SEED: of what tests choose at random, the time if not given
 
 	nokaslr bool // for gdb: addresses are what they were in another boot
@@ -68,6 +69,7 @@ func OptionsFromEnv(getenv func(string) string) (Options, error) {
 		return nil
 	})
 	check("ICOUNT", func(v string) error { o.Icount = v != "0"; return nil })
+	check("LONG", func(v string) error { o.Long = v != "0"; return nil })
 	check("SEED", func(v string) (err error) { o.Seed, err = strconv.ParseUint(v, 10, 64); return err })
 	check("GDB", func(v string) error { o.GDB = gdbPort(v); return nil })
 	check("KSNIF_SLOW", number(&o.Slow))

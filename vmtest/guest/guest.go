@@ -37,6 +37,30 @@ func Kernel() string { return os.Getenv("KSNIF_KERNEL") }
 // Config is the module's queue: list or ring.
 func Config() string { return os.Getenv("KSNIF_CONFIG") }
 
+// Debug says whether the VM runs one of the kernels that images/ builds to find faults: KERNEL=debug-6.1 and its like.
+func Debug() bool {
+	return strings.HasPrefix(Kernel(), "debug-") || strings.HasPrefix(Kernel(), "kcsan-")
+}
+
+// NeedsDebug skips a test that only a kernel of [Debug] can run, and says so. The harness knows which tests may.
+func NeedsDebug(t testing.TB) {
+	t.Helper()
+	if !Debug() {
+		t.Skip("needs a debug kernel: make vmtest KERNEL=debug-6.1")
+	}
+}
+
+// Long says whether the long size of tests that have two is wanted: make vmtest-long.
+func Long() bool { return os.Getenv("KSNIF_LONG") == "true" }
+
+// Size is how many repetitions, or how much time, a test of two sizes takes. Unlike [Count] it is the same on every VM.
+func Size[T any](normal, long T) T {
+	if Long() {
+		return long
+	}
+	return normal
+}
+
 // Slow says how much slower than a real machine this VM is taken to be; 1 with KVM.
 func Slow() int {
 	n, err := strconv.Atoi(os.Getenv("KSNIF_SLOW"))

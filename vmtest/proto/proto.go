@@ -61,7 +61,9 @@ type Plan struct {
 	// Slow divides counts and multiplies time limits in tests: 1 with KVM.
 	Slow int `json:"slow"`
 	// Seed is where the tests' random numbers come from.
-	Seed   uint64 `json:"seed"`
+	Seed uint64 `json:"seed"`
+	// Long asks for the long size of tests that have two.
+	Long   bool   `json:"long,omitempty"`
 	Kernel string `json:"kernel"`
 	Config string `json:"config"`
 	Accel  string `json:"accel"`

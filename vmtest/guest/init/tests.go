@@ -101,6 +101,7 @@ func (s *session) testCommand(name string) *exec.Cmd {
 // guestEnv is how tests and scripts learn what they run on.
 func guestEnv(p *proto.Plan) []string {
 	return []string{
+		"KSNIF_LONG=" + strconv.FormatBool(p.Long),
 		"KSNIF_VM=1",
 		"KSNIF_SLOW=" + strconv.Itoa(max(p.Slow, 1)),
 		"KSNIF_KERNEL=" + p.Kernel,
