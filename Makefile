@@ -9,7 +9,7 @@ SHELL       := /bin/bash
 MAKEFLAGS   += --no-builtin-rules --no-print-directory
 
 ## KDIR: kernel build tree for `make` and `make install` (this machine's kernel)
-## KERNEL: kernel of the VM: 6.1, 6.12, or /path/bzImage with its KDIR=
+## KERNEL: kernel of the VM: 6.1, 6.12, debug-6.1, debug-6.12, kcsan-6.12, or /path/bzImage with its KDIR=
 ## CONFIG: queue of the module: list (ring comes with a later release)
 ## RUN: vmtest: only the tests that match this regular expression
 ## SCRIPT: vm-run: the shell script to run in the VM
@@ -46,6 +46,7 @@ PKGS_BUILD   := ca-certificates gcc libc6-dev libelf1 libssl3 make
 PKGS_VM      := $(shell sed 's/\#.*//' images/packages.txt 2>/dev/null)
 PKGS_VMTEST  := man-db tshark
 PKGS_LINT    := perl shellcheck sparse xz-utils
+PKGS_KERNEL  := bc bison flex libelf-dev
 PKGS_MENU    := kconfig-frontends-nox
 PKGS_INSTALL := kmod
 
@@ -87,7 +88,7 @@ shell: vm-ready ## a root shell in a VM with the module loaded
 
 # --- what they are made of: asked every time, quick if nothing changed
 
-.PHONY: FORCE script-given vm-ready vm-tools module modules
+.PHONY: FORCE script-given vm-ready vm-tools module modules deps-kernel
 script-given:
 	@[[ -f '$(SCRIPT)' ]] || { \
 		echo "vm-run: SCRIPT='$(SCRIPT)': no such file (make vm-run SCRIPT=file)" >&2; exit 1; }
@@ -95,15 +96,15 @@ script-given:
 vm-ready: module vm-tools
 vm-tools: deps-vm bin/ksnifctl out/bin/vmtest-run
 
-module: out/bin/mk deps-vm
+module: out/bin/mk deps-vm deps-kernel
 	@$(call build_module,$(VM_KERNEL),out/build,)
 
-modules: out/bin/mk deps-vm
+modules: out/bin/mk deps-vm deps-kernel
 	@for kernel in $(KERNELS); do $(call build_module,$$kernel,out/build,); done
 
 # build_module: kernel, folder, arguments for kbuild
 build_module = vars=$$(out/bin/mk kernel $(1)); eval "$$vars"; \
-	kmod/build.sh "$$KDIR" "$(2)/$$(basename $(1))-$(CONFIG)" $(CONFIG) $(3) $(KBUILD_ARGS)
+	KSNIF_OPTIONS="$$OPTIONS" kmod/build.sh "$$KDIR" "$(2)/$$(basename $(1))-$(CONFIG)" $(CONFIG) $(3) $(KBUILD_ARGS)
 
 bin/ksnifctl: deps-build FORCE
 	@$(GO_STATIC) -o $@ ./ctl/ksnifctl
@@ -157,7 +158,7 @@ fetch: deps out/bin/mk ## download everything, so that the rest works offline
 
 .PHONY: deps deps-build deps-vm deps-vmtest deps-lint deps-menu deps-install
 deps: ## install the Debian packages that are missing
-	@.ci/deps -vm $(PKGS_BUILD) $(PKGS_VM) $(PKGS_VMTEST) $(PKGS_LINT) $(PKGS_MENU) $(PKGS_INSTALL)
+	@.ci/deps -vm $(PKGS_BUILD) $(PKGS_VM) $(PKGS_VMTEST) $(PKGS_LINT) $(PKGS_KERNEL) $(PKGS_MENU) $(PKGS_INSTALL)
 deps-build:
 	@.ci/deps $(PKGS_BUILD)
 deps-vm:
@@ -166,6 +167,8 @@ deps-vmtest:
 	@.ci/deps -vm $(PKGS_BUILD) $(PKGS_VM) $(PKGS_VMTEST)
 deps-lint:
 	@.ci/deps -vm $(PKGS_BUILD) $(PKGS_VM) $(PKGS_LINT)
+deps-kernel: # what building a debug kernel needs, if one is asked for
+	@$(if $(findstring debug-,$(KERNEL))$(findstring kcsan-,$(KERNEL)),.ci/deps $(PKGS_BUILD) $(PKGS_KERNEL))
 deps-menu:
 	@.ci/deps $(PKGS_BUILD) $(PKGS_MENU)
 deps-install:

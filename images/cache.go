@@ -76,11 +76,16 @@ func (c *Cache) path(elem ...string) string {
 
 // lock takes the writers' lock and returns the function that releases it.
 func (c *Cache) lock(ctx context.Context) (func(), error) {
-	f, err := os.OpenFile(c.path("lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	return c.lockFile(ctx, "lock", "waiting for another run to finish with the cache")
+}
+
+// lockFile takes the lock of that name; wait says what is going on if that takes time.
+func (c *Cache) lockFile(ctx context.Context, name, wait string) (func(), error) {
+	f, err := os.OpenFile(c.path(name), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("lock cache: %w", err)
 	}
-	err = c.step(ctx, "waiting for another run to finish with the cache", func() error {
+	err = c.step(ctx, wait, func() error {
 		for {
 			err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 			if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {

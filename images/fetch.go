@@ -30,6 +30,9 @@ func (c *Cache) Fetch(ctx context.Context, update bool) error {
 		if _, err := c.Source(ctx, name); err != nil {
 			return err
 		}
+		if _, err := c.sourceDeb(ctx, name); err != nil { // of the kernels that are built
+			return err
+		}
 	}
 	if _, err := c.Headers32(ctx); err != nil {
 		return err
@@ -76,12 +79,22 @@ func (c *Cache) removeStale(ctx context.Context) error {
 		return err
 	}
 	current := map[string]bool{}
-	for _, kv := range v.Kernels {
+	for name, kv := range v.Kernels {
 		current[c.kernelDir(kv.Release)] = true
 		current[c.path("source", kv.Release)] = true
+		current[c.path("debs", sourcePackage(name, kv).String())] = true
+	}
+	for name, r := range recipes() {
+		if kv, ok := v.Kernels[r.series]; ok {
+			dir, err := c.builtDir(ctx, name, kv)
+			if err != nil {
+				return err
+			}
+			current[dir] = true
+		}
 	}
 	var errs []error
-	for _, kind := range []string{"kernels", "source"} {
+	for _, kind := range []string{"kernels", "source", "debs"} {
 		dirs, err := filepath.Glob(c.path(kind, "*"))
 		errs = append(errs, err)
 		for _, dir := range dirs {

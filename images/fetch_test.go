@@ -11,9 +11,20 @@ import (
 
 func TestRemoveStale(t *testing.T) {
 	c := &Cache{Dir: t.TempDir()}
-	require.NoError(t, c.saveResolved(&versions{Kernels: map[string]kernelVersion{"6.1": {Release: "6.1.0-50"}}}))
-	keep := []string{c.kernelDir("6.1.0-50"), c.path("source", "6.1.0-50"), c.path("userland", "x")}
-	drop := []string{c.kernelDir("6.1.0-49"), c.path("kernels", "6.1.0-50"), c.path("source", "6.1.0-49")}
+	kv := kernelVersion{Release: "6.1.0-50", Packages: []pkg{{"linux-kbuild-6.1", "6.1.176-1"}}}
+	require.NoError(t, c.saveResolved(&versions{Kernels: map[string]kernelVersion{"6.1": kv}}))
+	built, err := c.builtDir(t.Context(), "debug-6.1", kv)
+	require.NoError(t, err)
+	older, err := c.builtDir(t.Context(), "debug-6.1", kernelVersion{Packages: []pkg{{"linux-kbuild-6.1", "6.1.172-1"}}})
+	require.NoError(t, err)
+	keep := []string{
+		c.kernelDir("6.1.0-50"), c.path("source", "6.1.0-50"), c.path("userland", "x"), built,
+		c.path("debs", "linux-source-6.1=6.1.176-1"),
+	}
+	drop := []string{
+		c.kernelDir("6.1.0-49"), c.path("kernels", "6.1.0-50"), c.path("source", "6.1.0-49"), older,
+		c.path("debs", "linux-source-6.1=6.1.172-1"),
+	}
 	for _, dir := range append(append([]string{}, keep...), drop...) {
 		touch(t, dir, map[string]string{"file": ""})
 	}

@@ -16,7 +16,7 @@ import (
 
 // Kernel is a kernel that a VM can boot and the module can be built for.
 type Kernel struct {
-	// Name is what was asked for: "6.1", "6.12", or a path.
+	// Name is what was asked for: "6.1", "6.12", "debug-6.1" or its like, or a path.
 	Name string
 	// Release is what uname -r says in it.
 	Release string
@@ -29,6 +29,8 @@ type Kernel struct {
 	ModDir string
 	// Config is the kernel's .config.
 	Config string
+	// Options are those of Kconfig that the module tested on it is built with, without their CONFIG_.
+	Options []string
 }
 
 // KernelNames are the kernels that Kernel can fetch.
@@ -41,13 +43,22 @@ func kernelSuite(name string) (string, bool) {
 }
 
 // Kernel returns the kernel of that name: one of [KernelNames], fetched unless
-// it is in the cache, or the path of a bzImage whose build tree is $KDIR.
+// it is in the cache; one of [BuiltKernelNames], built unless it is there; or
+// the path of a bzImage whose build tree is $KDIR.
 func (c *Cache) Kernel(ctx context.Context, name string) (*Kernel, error) {
 	if strings.Contains(name, "/") {
 		return c.localKernel(ctx, name, os.Getenv("KDIR"))
 	}
+	if _, ok := recipes()[name]; ok {
+		k, err := c.builtKernel(ctx, name)
+		if err != nil {
+			return nil, fmt.Errorf("kernel %s: %w", name, err)
+		}
+		return k, nil
+	}
 	if _, ok := kernelSuite(name); !ok {
-		return nil, fmt.Errorf("kernel %q: want %s, or the path of a bzImage (with KDIR=)", name, strings.Join(KernelNames(), ", "))
+		names := strings.Join(append(KernelNames(), BuiltKernelNames()...), ", ")
+		return nil, fmt.Errorf("kernel %q: want %s, or the path of a bzImage (with KDIR=)", name, names)
 	}
 	v, err := c.resolved()
 	if err != nil {

@@ -29,42 +29,67 @@ func (c *Cache) Source(ctx context.Context, name string) (string, error) {
 		return "", err
 	}
 	target := c.path("source", kv.Release)
+	if exists(target) {
+		return target, nil
+	}
+	deb, err := c.sourceDeb(ctx, name)
+	if err != nil {
+		return "", err
+	}
 	return target, c.populate(ctx, target, func(dir string) error {
-		source := pkg{"linux-source-" + name, kv.Packages[0].Version}
-		if err := c.unpackSource(ctx, source, dir, sourceFiles(name)); err != nil {
-			return fmt.Errorf("source of kernel %s: %w", name, err)
-		}
-		return nil
+		return c.unpackTree(ctx, deb, "linux-source-"+name, dir, sourceFiles(name))
 	})
 }
 
-// unpackSource fetches the package source and extracts files of the tarball
-// that it brings.
-func (c *Cache) unpackSource(ctx context.Context, source pkg, dir string, files []string) error {
-	deb, err := c.fetchOne(ctx, "amd64", source, dir, "140 MB")
+// sourcePackage is the package with a kernel's source.
+func sourcePackage(name string, kv kernelVersion) pkg {
+	return pkg{"linux-source-" + name, kv.Packages[0].Version}
+}
+
+// sourceDeb returns the package with the source of a kernel, which stays in the cache.
+func (c *Cache) sourceDeb(ctx context.Context, name string) (string, error) {
+	kv, err := c.version(ctx, name)
 	if err != nil {
-		return err
+		return "", err
 	}
+	source := sourcePackage(name, kv)
+	target := c.path("debs", source.String())
+	err = c.populate(ctx, target, func(dir string) error {
+		deb, err := c.fetchOne(ctx, "amd64", source, dir, "140 MB")
+		if err != nil {
+			return fmt.Errorf("source of kernel %s: %w", name, err)
+		}
+		return os.Rename(deb, filepath.Join(dir, source.Name+".deb"))
+	})
+	return filepath.Join(target, source.Name+".deb"), err
+}
+
+// unpackTree extracts files, or everything if none are named, of the tarball that a package with a kernel's source
+// brings.
+func (c *Cache) unpackTree(ctx context.Context, deb, name, dir string, files []string) error {
 	// The shell joins the three; what it cannot tell, that one of the first
 	// two failed, shows in what is missing afterwards.
 	const script = `dpkg-deb --fsys-tarfile "$1" | tar -xO "./usr/src/$2.tar.xz" | tar -xJ -C "$3" --strip-components=1 "${@:4}"`
-	args := []string{"-c", script, "bash", deb, source.Name, dir}
+	args := []string{"-c", script, "bash", deb, name, dir}
 	for _, f := range files {
-		args = append(args, source.Name+"/"+f)
+		args = append(args, name+"/"+f)
 	}
-	err = c.step(ctx, "unpacking "+source.Name, func() error {
+	err := c.step(ctx, "unpacking "+name, func() error {
 		_, err := run(ctx, "", "bash", args...)
 		return err
 	})
 	if err != nil {
 		return err
 	}
+	if len(files) == 0 {
+		files = []string{"Makefile"}
+	}
 	for _, f := range files {
 		if _, err := os.Stat(filepath.Join(dir, f)); err != nil {
 			return err
 		}
 	}
-	return os.Remove(deb)
+	return nil
 }
 
 // Headers32 returns a build tree for the 32-bit sibling of kernel 6.1: what a

@@ -4,7 +4,7 @@
 // lint reads. Results go to standard output, progress and errors to standard
 // error.
 //
-//	mk kernel NAME       RELEASE=, IMAGE= and KDIR= of a kernel, for a shell's eval
+//	mk kernel NAME       RELEASE=, IMAGE=, KDIR= and OPTIONS= of a kernel, for a shell's eval
 //	mk initramfs NAME    the base archive for a kernel
 //	mk source NAME       a folder with the files of a kernel's source that lint needs
 //	mk headers32         the build tree of a 32-bit kernel
@@ -18,6 +18,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 
 	"ksnif/images"
 )
@@ -74,7 +75,7 @@ func kernel(ctx context.Context, c *images.Cache, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("RELEASE=%s\nIMAGE=%s\nKDIR=%s", k.Release, k.Image, k.KDIR), nil
+	return fmt.Sprintf("RELEASE=%s\nIMAGE=%s\nKDIR=%s\nOPTIONS='%s'", k.Release, k.Image, k.KDIR, strings.Join(k.Options, " ")), nil
 }
 
 func initramfs(ctx context.Context, c *images.Cache, name string) (string, error) {
