@@ -47,6 +47,7 @@ PKGS_VM      := $(shell sed 's/\#.*//' images/packages.txt 2>/dev/null)
 PKGS_VMTEST  := man-db tshark
 PKGS_LINT    := perl shellcheck sparse xz-utils
 PKGS_KERNEL  := bc bison flex libelf-dev
+PKGS_MUTANTS := patch
 PKGS_MENU    := kconfig-frontends-nox
 PKGS_INSTALL := kmod
 
@@ -72,7 +73,7 @@ all: bin/ksnifctl ## build bin/ksnifctl, and kmod/ksnif.ko for KDIR
 
 # --- virtual machines
 
-.PHONY: demo vmtest vm-run shell
+.PHONY: demo vmtest vm-run mutants shell
 demo: vm-ready ## from nothing to a capture in a VM: out/demo.pcapng
 	@out/bin/vmtest-run demo -kernel $(VM_KERNEL) -config $(CONFIG)
 
@@ -82,6 +83,9 @@ vmtest: deps-vmtest modules vm-tools out/bin/tests ## all tests, on the host and
 vm-run: script-given vm-ready ## run SCRIPT=file in a VM; its /out comes to out/vm-run/
 	@out/bin/vmtest-run script -kernel $(VM_KERNEL) -config $(CONFIG) \
 		$(if $(IN),-in '$(IN)') '$(SCRIPT)'
+
+mutants: deps-mutants vm-tools out/bin/tests ## plant each known bug in turn, and see its test catch it
+	@out/bin/vmtest-run mutants -kernel $(VM_KERNEL) -config $(CONFIG) $(if $(RUN),-run '$(RUN)')
 
 shell: vm-ready ## a root shell in a VM with the module loaded
 	@out/bin/vmtest-run shell -kernel $(VM_KERNEL) -config $(CONFIG)
@@ -158,7 +162,7 @@ fetch: deps out/bin/mk ## download everything, so that the rest works offline
 
 .PHONY: deps deps-build deps-vm deps-vmtest deps-lint deps-menu deps-install
 deps: ## install the Debian packages that are missing
-	@.ci/deps -vm $(PKGS_BUILD) $(PKGS_VM) $(PKGS_VMTEST) $(PKGS_LINT) $(PKGS_KERNEL) $(PKGS_MENU) $(PKGS_INSTALL)
+	@.ci/deps -vm $(PKGS_BUILD) $(PKGS_VM) $(PKGS_VMTEST) $(PKGS_LINT) $(PKGS_KERNEL) $(PKGS_MUTANTS) $(PKGS_MENU) $(PKGS_INSTALL)
 deps-build:
 	@.ci/deps $(PKGS_BUILD)
 deps-vm:
@@ -169,6 +173,8 @@ deps-lint:
 	@.ci/deps -vm $(PKGS_BUILD) $(PKGS_VM) $(PKGS_LINT)
 deps-kernel: # what building a debug kernel needs, if one is asked for
 	@$(if $(findstring debug-,$(KERNEL))$(findstring kcsan-,$(KERNEL)),.ci/deps $(PKGS_BUILD) $(PKGS_KERNEL))
+deps-mutants:
+	@.ci/deps -vm $(PKGS_BUILD) $(PKGS_VM) $(PKGS_KERNEL) $(PKGS_MUTANTS)
 deps-menu:
 	@.ci/deps $(PKGS_BUILD) $(PKGS_MENU)
 deps-install:
@@ -210,7 +216,7 @@ depmod = depmod -b '$(or $(mod_root),/)' "$(1)" 2> >(grep -v 'could not open mod
 
 # --- the rest
 
-.PHONY: clean distclean help bench mutants lab
+.PHONY: clean distclean help bench lab
 clean: ## remove what was built
 	@rm -rf bin out kmod/config
 	@find kmod \( -name '*.o' -o -name '*.ko' -o -name '*.mod' -o -name '*.mod.c' -o -name '.*.cmd' \
@@ -221,9 +227,8 @@ distclean: clean ## remove .config, too; the cache of downloads stays
 	@echo "downloads are kept in $${KSNIF_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/ksnif}"
 
 bench: ## measurements (comes later)
-mutants: ## planted bugs (comes later)
 lab: ## course (comes later)
-bench mutants lab:
+bench lab:
 	@echo 'make $@ comes with a later release' >&2; exit 1
 
 help: ## this list

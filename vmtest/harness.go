@@ -50,8 +50,8 @@ func (h *Harness) out(elem ...string) string {
 	return filepath.Join(append([]string{h.Root, "out"}, elem...)...)
 }
 
-// guest gets everything that a boot on this kernel needs.
-func (h *Harness) guest(ctx context.Context, kernel string) (Guest, error) {
+// guest gets everything that a boot on this kernel needs; with no module named, the one that was built for it.
+func (h *Harness) guest(ctx context.Context, kernel, module string) (Guest, error) {
 	k, err := h.Cache.Kernel(ctx, kernel)
 	if err != nil {
 		return Guest{}, err
@@ -64,7 +64,7 @@ func (h *Harness) guest(ctx context.Context, kernel string) (Guest, error) {
 	if tool := filepath.Join(h.Root, "bin", "ksnifctl"); isFile(tool) {
 		g.Tool = tool
 	}
-	if !h.NoModule {
+	if g.Module = module; module == "" && !h.NoModule {
 		g.Module = h.out("build", h.name(kernel), "ksnif.ko")
 		if !isFile(g.Module) {
 			return Guest{}, fmt.Errorf("%s is missing: make module KERNEL=%s CONFIG=%s builds it", g.Module, kernel, h.Config)

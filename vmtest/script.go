@@ -43,7 +43,7 @@ func (h *Harness) Script(ctx context.Context, r ScriptRun) (*ScriptResult, error
 			return nil, fmt.Errorf("input folder %s: no such folder", r.In)
 		}
 	}
-	guest, err := h.guest(ctx, r.Kernel)
+	guest, err := h.guest(ctx, r.Kernel, "")
 	if err != nil {
 		return nil, err
 	}

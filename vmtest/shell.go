@@ -20,7 +20,7 @@ const escape = 0x1d // ^]
 // Shell gives the user a shell in a VM, on the terminal or on whatever standard input is. What is in dir is in
 // /out at the start, and what is left in /out is in dir at the end. The console goes to dir.log.
 func (h *Harness) Shell(ctx context.Context, kernel, dir string) (*ScriptResult, error) {
-	guest, err := h.guest(ctx, kernel)
+	guest, err := h.guest(ctx, kernel, "")
 	if err != nil {
 		return nil, err
 	}

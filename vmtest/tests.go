@@ -26,6 +26,7 @@ type TestRun struct {
 	Kernel string
 	Binary string // test binary for the guest
 	Run    string // regular expression as in go test -run, or nothing
+	Module string // ksnif.ko to load, or nothing for the one of KERNEL-CONFIG
 	Where  string // folder below out/vmtest for the results; KERNEL-CONFIG if empty
 
 	// The rest is for tests of the harness.
@@ -73,7 +74,7 @@ func (h *Harness) Test(ctx context.Context, r TestRun) (*Result, error) {
 			return nil, err
 		}
 	}
-	guest, err := h.guest(ctx, r.Kernel)
+	guest, err := h.guest(ctx, r.Kernel, r.Module)
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ type flags struct {
 const defaultKernel = "6.1"
 
 func (f *flags) addKernel(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.kernel, "kernel", defaultKernel, "6.1, 6.12, or the path of a bzImage (with KDIR=)")
+	cmd.Flags().StringVar(&f.kernel, "kernel", defaultKernel, "6.1, 6.12, debug-6.1 or its like, or the path of a bzImage (with KDIR=)")
 }
 
 // harness makes a harness from flags and environment, and calls fn with it.
