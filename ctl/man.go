@@ -4,6 +4,7 @@ package ctl
 
 import (
 	"bytes"
+	_ "embed"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,9 +12,15 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cpuguy83/go-md2man/v2/md2man"
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
 )
+
+// promises are the sections that only the page of ksnifctl itself has.
+//
+//go:embed promises.md
+var promises []byte
 
 // manCommand is for `make install`, not for users: it is hidden.
 func (a *app) manCommand() *cobra.Command {
@@ -63,7 +70,16 @@ func (a *app) manualPage(c *cobra.Command, path string, date time.Time) error {
 	}
 	// cobra shows defaults that a manual page does not: --json[=false].
 	text := strings.NewReplacer("[=false]", "", "[=]", "[=interval]").Replace(page.String())
+	if !c.HasParent() {
+		text = strings.Replace(text, ".SH SEE ALSO", promisesRoff()+".SH SEE ALSO", 1)
+	}
 	return os.WriteFile(path, []byte(text), 0o644)
+}
+
+// promisesRoff is [promises] without the title that md2man gives a page.
+func promisesRoff() string {
+	roff := string(md2man.Render(promises))
+	return roff[strings.Index(roff, ".SH"):]
 }
 
 // pageDate is the pages' date: never today's, so that the same sources always
