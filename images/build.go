@@ -87,14 +87,11 @@ func (c *Cache) buildKernel(ctx context.Context, name string, r recipe, config, 
 	if err != nil {
 		return err
 	}
-	dir := c.path("build-" + name)
-	if err := os.RemoveAll(dir); err != nil { // of a run that was killed
-		return err
-	}
-	defer os.RemoveAll(dir)
+	// What a build that was interrupted has compiled stays, for the next run to go on with.
+	dir := c.path("builds", filepath.Base(target))
 	b := &kernelBuild{cache: c, name: name, recipe: r, config: config, dir: dir, tree: filepath.Join(dir, "build")}
 	for _, step := range []func(context.Context) error{
-		func(ctx context.Context) error { return b.unpack(ctx, deb) }, b.edit, b.configure, b.compile, b.install, b.trim,
+		func(ctx context.Context) error { return b.source(ctx, deb) }, b.configure, b.compile, b.install, b.trim,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -116,14 +113,28 @@ type kernelBuild struct {
 	tree   string // source and objects in it; becomes KDIR
 }
 
-func (b *kernelBuild) unpack(ctx context.Context, deb string) error {
-	if err := os.MkdirAll(b.tree, 0o755); err != nil {
+// source makes the tree, unless an earlier run did.
+func (b *kernelBuild) source(ctx context.Context, deb string) error {
+	if exists(b.tree) {
+		return nil
+	}
+	if err := os.RemoveAll(b.dir); err != nil {
 		return err
 	}
-	return b.cache.unpackTree(ctx, deb, "linux-source-"+b.recipe.series, b.tree, nil)
+	fresh := &kernelBuild{cache: b.cache, recipe: b.recipe, tree: b.tree + ".new"}
+	if err := os.MkdirAll(fresh.tree, 0o755); err != nil {
+		return err
+	}
+	if err := b.cache.unpackTree(ctx, deb, "linux-source-"+b.recipe.series, fresh.tree, nil); err != nil {
+		return err
+	}
+	if err := fresh.edit(); err != nil {
+		return err
+	}
+	return os.Rename(fresh.tree, b.tree)
 }
 
-func (b *kernelBuild) edit(context.Context) error {
+func (b *kernelBuild) edit() error {
 	for _, e := range b.recipe.edits {
 		file := filepath.Join(b.tree, e.file)
 		text, err := os.ReadFile(file)
@@ -157,23 +168,14 @@ func (b *kernelBuild) make(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// configure makes the .config, and proves that all that was asked for is really in it: an option whose dependencies
-// are missing vanishes without a word.
+// configure makes the .config, unless an earlier run did: made anew, it would have all compiled anew. Then it proves
+// that all that was asked for is really in it: an option whose dependencies are missing vanishes without a word.
 func (b *kernelBuild) configure(ctx context.Context) error {
-	if err := b.make(ctx, "tinyconfig"); err != nil {
-		return err
-	}
 	file := filepath.Join(b.tree, ".config")
-	tiny, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	// Of two lines about an option the last one counts.
-	if err := os.WriteFile(file, append(tiny, b.config...), 0o644); err != nil {
-		return err
-	}
-	if err := b.make(ctx, "olddefconfig"); err != nil {
-		return err
+	if !exists(file) {
+		if err := b.makeConfig(ctx, file); err != nil {
+			return errors.Join(err, os.RemoveAll(file))
+		}
 	}
 	done, err := os.ReadFile(file)
 	if err != nil {
@@ -183,6 +185,21 @@ func (b *kernelBuild) configure(ctx context.Context) error {
 		return fmt.Errorf("the configuration lost options:\n%s", strings.Join(bad, "\n"))
 	}
 	return nil
+}
+
+func (b *kernelBuild) makeConfig(ctx context.Context, file string) error {
+	if err := b.make(ctx, "tinyconfig"); err != nil {
+		return err
+	}
+	tiny, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	// Of two lines about an option the last one counts.
+	if err := os.WriteFile(file, append(tiny, b.config...), 0o644); err != nil {
+		return err
+	}
+	return b.make(ctx, "olddefconfig")
 }
 
 func (b *kernelBuild) compile(ctx context.Context) error {
@@ -200,7 +217,7 @@ func (b *kernelBuild) install(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, link := range links { // to this tree, which will be renamed
+	for _, link := range links { // to this tree, which is renamed in the end
 		if err := errors.Join(os.Remove(link), os.RemoveAll(filepath.Join(filepath.Dir(link), "source"))); err != nil {
 			return err
 		}
@@ -219,10 +236,13 @@ func (b *kernelBuild) trim(context.Context) error {
 			return err
 		}
 		if d.IsDir() {
-			if unneededDir(rel) {
-				return errors.Join(os.RemoveAll(path), fs.SkipDir)
+			if !unneededDir(rel) {
+				return nil
 			}
-			return nil
+			if err := os.RemoveAll(path); err != nil {
+				return err
+			}
+			return fs.SkipDir
 		}
 		if neededForModules(rel) {
 			return nil

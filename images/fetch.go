@@ -91,10 +91,11 @@ func (c *Cache) removeStale(ctx context.Context) error {
 				return err
 			}
 			current[dir] = true
+			current[c.path("builds", filepath.Base(dir))] = true
 		}
 	}
 	var errs []error
-	for _, kind := range []string{"kernels", "source", "debs"} {
+	for _, kind := range []string{"kernels", "builds", "source", "debs"} {
 		dirs, err := filepath.Glob(c.path(kind, "*"))
 		errs = append(errs, err)
 		for _, dir := range dirs {

@@ -3,6 +3,8 @@
 package images
 
 import (
+	"io/fs"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -58,4 +60,22 @@ func TestNeededForModules(t *testing.T) {
 	assert.True(t, unneededDir("arch/arm64"))
 	assert.False(t, unneededDir("arch/x86"))
 	assert.False(t, unneededDir("arch"))
+}
+
+func TestTrim(t *testing.T) {
+	b := &kernelBuild{tree: t.TempDir()}
+	touch(t, b.tree, map[string]string{
+		"Makefile": "", "Documentation/index.rst": "", "arch/arm64/Makefile": "", "arch/x86/Makefile": "", "net/core/dev.c": "",
+		"scripts/mod/modpost": "", "include/linux/fs.h": "",
+	})
+	require.NoError(t, b.trim(t.Context()))
+	var left []string
+	require.NoError(t, filepath.WalkDir(b.tree, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			rel, _ := filepath.Rel(b.tree, path)
+			left = append(left, rel)
+		}
+		return err
+	}))
+	assert.Equal(t, []string{"Makefile", "arch/x86/Makefile", "include/linux/fs.h", "scripts/mod/modpost"}, left)
 }
