@@ -72,6 +72,7 @@ struct ksnif_settings {
 	u64 queue_size;			/* bytes of kernel memory for queued packets */
 	u64 format;			/* enum ksnif_format */
 	u64 io;				/* enum ksnif_io */
+	u64 sync_interval;		/* seconds between fsyncs; 0: only at flush and stop */
 	char *logfile;			/* absolute path; own allocation */
 };
 
@@ -84,6 +85,7 @@ struct ksnif_change {
 int ksnif_settings_init(struct ksnif_settings *s);
 int ksnif_settings_copy(struct ksnif_settings *to, const struct ksnif_settings *from);
 void ksnif_settings_free(struct ksnif_settings *s);
+int ksnif_settings_next(int attr);
 u64 *ksnif_settings_number(struct ksnif_settings *s, int attr);
 bool ksnif_settings_any_device(const struct ksnif_settings *s);
 void ksnif_settings_limits(void);
@@ -244,6 +246,7 @@ struct ksnif_batch {
 int ksnif_writer_init(struct ksnif_run *run);			/* process, may sleep */
 void ksnif_writer_free(struct ksnif_run *run);
 void ksnif_writer_wake(struct ksnif_run *run, enum ksnif_wake wake); /* any but NMI */
+void ksnif_writer_rest(struct ksnif_run *run);			/* the run is over */
 
 /* ---- run.c ---------------------------------------------------------------- */
 /* One run of a capture, from start to the next start. */
@@ -268,6 +271,7 @@ struct ksnif_run {
 
 	/* the writer's */
 	struct delayed_work work;	/* on cap->wq */
+	struct delayed_work sync;	/* there, too: due while the file has unsynced bytes */
 	struct ksnif_file file;		/* unused with io discard */
 	struct ksnif_batch batch;
 	atomic64_t file_size;		/* bytes that are whole blocks; others read it */
