@@ -12,6 +12,7 @@
  *   settings.c  settings: checks and texts
  *   stats.c     the counters, summed up
  *   netlink.c   the control interface; proc.c: the same through procfs
+ *   testpoint.c where tests make it fail or wait, if built in
  *
  * Locks, outermost first:
  *   command      of a capture: serialises set, start and restart; may be held across file
@@ -39,6 +40,7 @@
 #include <linux/workqueue.h>
 
 #include "compat.h"
+#include "testpoint.h"
 #include "uapi/ksnif.h"
 
 struct net_device;
@@ -230,6 +232,7 @@ int ksnif_file_open(struct ksnif_file *f, const char *path,
 		    struct netlink_ext_ack *extack);		/* caller's context */
 int ksnif_file_write(struct ksnif_file *f, const u8 *buf, size_t len,
 		     size_t *done);				/* writer */
+int ksnif_file_sync(struct ksnif_file *f);			/* writer */
 int ksnif_file_cut(struct ksnif_file *f, loff_t size);		/* writer */
 void ksnif_file_close(struct ksnif_file *f);			/* writer: a kthread */
 

@@ -230,7 +230,7 @@ static void writer_sync(struct ksnif_run *run)
 	if (!run->file.file || run->unsynced)
 		return;
 	cancel_delayed_work(&run->sync);
-	err = vfs_fsync(run->file.file, 0);
+	err = ksnif_file_sync(&run->file);
 	if (err) {
 		run->unsynced = true;
 		writer_fail(run, err);
