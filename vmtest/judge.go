@@ -233,11 +233,11 @@ func (j *judge) finishBoot(e ending) {
 
 // closeConsole charges reports on the console that the guest did not tell of itself.
 func (j *judge) closeConsole() {
-	for i, s := range j.log.Splats() {
+	for _, s := range j.log.Splats() {
 		if slices.ContainsFunc(s.Lines, func(line string) bool { return j.seen[line] }) {
 			continue
 		}
-		test := j.suspects[i]
+		test := j.suspects[s.Number]
 		ended := test != j.outside && test != j.running
 		test.blame(proto.Problem{Type: "splat", Text: s.Title, More: strings.Join(s.Lines, "\n")})
 		if ended {

@@ -34,8 +34,9 @@ const (
 	SerialIn  = "in"
 )
 
-// AllowedTaint are the bits that loading ksnif sets: out of tree (4096) and unsigned (8192).
-const AllowedTaint uint64 = 12288
+// AllowedTaint are the bits that a kernel gets with nothing wrong: loading ksnif sets out of tree (4096) and unsigned
+// (8192), and the unit tests in a module with KSNIF_KUNIT_TEST, which run when it is loaded, in-kernel test (262144).
+const AllowedTaint uint64 = 4096 | 8192 | 262144
 
 // Mode says what the guest does after it has booted.
 type Mode string
