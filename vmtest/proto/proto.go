@@ -89,7 +89,7 @@ const (
 	KindSkip     Kind = "skip"     // a subtest, named by Test, was skipped; Text is the reason
 	KindAlive    Kind = "alive"    // heartbeat
 	KindStatus   Kind = "status"   // the script ended with Code
-	KindProblem  Kind = "problem"  // found outside of any test
+	KindProblem  Kind = "problem"  // found outside of any test, or after the end of Test
 	KindNote     Kind = "note"     // Text is for the reader only
 	KindVerdict  Kind = "verdict"  // the last record: Result of the whole boot
 )
