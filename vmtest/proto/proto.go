@@ -23,8 +23,8 @@ const (
 	PathScript  = "/ksnif/script"
 	PathModule  = "/ksnif/ksnif.ko"
 	PathSplat   = "/ksnif/ksnif_splat.ko" // of the harness's self-test
-	PathAllowed = "/run/ksnif-allowed" // kernel messages that the running test expects
-	DirSchema   = "/ksnif/schema"      // of the JSON that ksnifctl prints, for tests
+	PathAllowed = "/run/ksnif-allowed"    // kernel messages that the running test expects
+	DirSchema   = "/ksnif/schema"         // of the JSON that ksnifctl prints, for tests
 	DirOut      = "/out"
 	DirIn       = "/in"
 )
