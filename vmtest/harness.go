@@ -110,11 +110,14 @@ func (h *Harness) options(g Guest, a Accel, timeout time.Duration) Options {
 	return o
 }
 
-// isDebug says whether the kernel checks so much that it is slow.
-func isDebug(k *images.Kernel) bool {
+// has says whether an option, without its CONFIG_, is built into the kernel.
+func has(k *images.Kernel, option string) bool {
 	b, err := os.ReadFile(k.Config)
-	return err == nil && (strings.Contains(string(b), "\nCONFIG_KASAN=y") || strings.Contains(string(b), "\nCONFIG_PROVE_LOCKING=y"))
+	return err == nil && strings.Contains(string(b), "\nCONFIG_"+option+"=y\n")
 }
+
+// isDebug says whether the kernel checks so much that it is slow.
+func isDebug(k *images.Kernel) bool { return has(k, "KASAN") || has(k, "PROVE_LOCKING") }
 
 // accel chooses the accelerator, and says once why it is the slow one.
 func (h *Harness) accel() (Accel, string, error) {

@@ -69,9 +69,12 @@ func (h *Harness) HostTests(ctx context.Context, run string) (*Result, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("go test: %w", err)
 	}
-	j := newHostJudge(run != "", h.Progress.test)
+	j := newHostJudge(run != "", allowedSkips(), h.Progress.test)
 	j.read(out)
 	j.finish(cmd.Wait(), strings.TrimSpace(stderr.String()))
+	if run == "" && ctx.Err() == nil {
+		j.missing()
+	}
 	res := &Result{Where: "host", Seconds: time.Since(start).Seconds(), Tests: j.tests}
 	if err := res.Write(h.out("vmtest", "host", "result.json")); err != nil {
 		return res, err
@@ -95,6 +98,7 @@ type event struct {
 type hostJudge struct {
 	partial bool // not all tests are to run: a package may have none
 	tests   []*Test
+	mayskip skipPolicy
 	onEnd   func(*Test)
 	output  map[string]*bytes.Buffer // by package and test; or by build
 	ran     map[string]int           // tests that ended, by package
@@ -103,9 +107,9 @@ type hostJudge struct {
 	bad     []string        // lines that are no events
 }
 
-func newHostJudge(partial bool, onEnd func(*Test)) *hostJudge {
+func newHostJudge(partial bool, mayskip []allowedSkip, onEnd func(*Test)) *hostJudge {
 	return &hostJudge{
-		partial: partial, onEnd: onEnd, output: map[string]*bytes.Buffer{}, ran: map[string]int{},
+		partial: partial, mayskip: skipPolicy{onHost, mayskip}, onEnd: onEnd, output: map[string]*bytes.Buffer{}, ran: map[string]int{},
 		failed: map[string]int{}, noFiles: map[string]bool{},
 	}
 }
@@ -179,8 +183,8 @@ func (j *hostJudge) endTest(e event) {
 		t.Result, t.Output = proto.Fail, text
 	case "skip":
 		t.Result, t.Reason = proto.Skip, skipReason(text)
-		if t.Reason == "" {
-			t.fail("skipped without a reason")
+		if complaint := j.mayskip.complaint(t.Name, t.Reason); complaint != "" {
+			t.fail(complaint)
 		}
 	}
 	if t.Result == proto.Fail {
@@ -230,6 +234,19 @@ func (j *hostJudge) finish(err error, stderr string) {
 		return
 	}
 	j.add(t)
+}
+
+// missing complains of tests that the list of allowed skips has, and that a run of all tests did not meet.
+func (j *hostJudge) missing() {
+	var names []string
+	for _, t := range j.tests {
+		names = append(names, t.Name)
+	}
+	for _, complaint := range j.mayskip.stale(names) {
+		t := &Test{Name: "go test"}
+		t.fail(complaint)
+		j.add(t)
+	}
 }
 
 func shortPackage(path string) string { return strings.TrimPrefix(path, "ksnif/") }

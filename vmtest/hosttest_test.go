@@ -79,7 +79,7 @@ func TestHostJudge(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			j := newHostJudge(c.partial, func(*Test) {})
+			j := newHostJudge(c.partial, []allowedSkip{{"a TestX", []string{onHost}, "no "}, {"a TestX/s", []string{onHost}, "why"}}, func(*Test) {})
 			j.read(strings.NewReader(strings.Join(c.events, "\n")))
 			j.finish(c.err, "")
 			compare(t, c.want, j.tests)
@@ -87,8 +87,17 @@ func TestHostJudge(t *testing.T) {
 	}
 }
 
+func TestHostJudgeFindsStaleSkips(t *testing.T) {
+	list := []allowedSkip{{"a TestX/sub", []string{onHost}, "x"}, {"a TestGone", []string{onHost}, "x"}}
+	j := newHostJudge(false, list, func(*Test) {})
+	j.read(strings.NewReader(`{"Action":"pass","Package":"ksnif/a","Test":"TestX"}`))
+	j.finish(nil, "")
+	j.missing()
+	compare(t, []want{{"a TestX", proto.Pass, ""}, {"go test", proto.Fail, "has a TestGone, and there is no such test"}}, j.tests)
+}
+
 func TestHostJudgeKeepsOutputOfSubtests(t *testing.T) {
-	j := newHostJudge(false, func(*Test) {})
+	j := newHostJudge(false, nil, func(*Test) {})
 	j.read(strings.NewReader(`{"Action":"output","Package":"ksnif/a","Test":"TestX/s","Output":"wrong\n"}
 {"Action":"fail","Package":"ksnif/a","Test":"TestX/s"}
 {"Action":"fail","Package":"ksnif/a","Test":"TestX"}`))

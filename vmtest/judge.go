@@ -68,13 +68,14 @@ type judge struct {
 	// better witness: only what it did not see counts.
 	suspects []*Test
 	seen     map[string]bool
+	mayskip  skipPolicy
 	onEnd    func(*Test) // a test has its result
 	onStart  func(*Test) // a test starts
 }
 
-func newJudge(names []string) *judge {
+func newJudge(names []string, mayskip skipPolicy) *judge {
 	j := &judge{
-		names: names, tests: map[string]*Test{}, outside: &Test{Name: Outside},
+		names: names, mayskip: mayskip, tests: map[string]*Test{}, outside: &Test{Name: Outside},
 		onEnd: func(*Test) {}, onStart: func(*Test) {},
 	}
 	for _, n := range names {
@@ -139,11 +140,30 @@ func (j *judge) record(r proto.Record) {
 	case proto.KindEnd:
 		j.end(r)
 	case proto.KindProblem:
-		for _, p := range r.Problems {
-			j.culprit().blame(p)
-		}
+		j.problem(r)
 	case proto.KindVerdict:
 		j.verdict = &r
+	}
+}
+
+// missing complains of tests that are spoken of and are not there.
+func (j *judge) missing(complaints []string) {
+	for _, c := range complaints {
+		j.outside.blame(proto.Problem{Type: "skip", Text: c})
+	}
+}
+
+// problem blames the test that the record names, although it has ended, or the one that runs.
+func (j *judge) problem(r proto.Record) {
+	t := j.tests[r.Test]
+	if t == nil {
+		t = j.culprit()
+	}
+	for _, p := range r.Problems {
+		t.blame(p)
+	}
+	if t != j.running && t != j.outside {
+		j.onEnd(t)
 	}
 }
 
@@ -162,10 +182,10 @@ func (j *judge) start(r proto.Record) {
 	j.onStart(t)
 }
 
-// skip notes a skipped subtest. Like a skipped test it must say why.
+// skip notes a skipped subtest. Like a skipped test it must be allowed to, and say why.
 func (j *judge) skip(r proto.Record) {
-	if r.Text == "" {
-		j.culprit().blame(proto.Problem{Type: "skip", Text: r.Test + " was skipped without a reason"})
+	if complaint := j.mayskip.complaint(r.Test, r.Text); complaint != "" {
+		j.culprit().blame(proto.Problem{Type: "skip", Text: complaint})
 		return
 	}
 	t := &Test{Name: r.Test, Result: proto.Skip, Reason: r.Text, Boot: j.boot}
@@ -186,8 +206,11 @@ func (j *judge) end(r proto.Record) {
 		t.fail(t.Problems[0].Text)
 	case r.Result == proto.Pass && t.Result == "":
 		t.Result = proto.Pass
-	case r.Result == proto.Skip && r.Text != "" && t.Result == "":
+	case r.Result == proto.Skip && t.Result == "":
 		t.Result, t.Reason = proto.Skip, r.Text
+		if complaint := j.mayskip.complaint(t.Name, r.Text); complaint != "" {
+			t.fail(complaint)
+		}
 	default:
 		t.fail(r.Text)
 	}
@@ -233,11 +256,11 @@ func (j *judge) finishBoot(e ending) {
 
 // closeConsole charges reports on the console that the guest did not tell of itself.
 func (j *judge) closeConsole() {
-	for i, s := range j.log.Splats() {
+	for _, s := range j.log.Splats() {
 		if slices.ContainsFunc(s.Lines, func(line string) bool { return j.seen[line] }) {
 			continue
 		}
-		test := j.suspects[i]
+		test := j.suspects[s.Number]
 		ended := test != j.outside && test != j.running
 		test.blame(proto.Problem{Type: "splat", Text: s.Title, More: strings.Join(s.Lines, "\n")})
 		if ended {

@@ -35,6 +35,14 @@ func console(line string) say { return say{console: line} }
 
 func problem(kind, text string) proto.Problem { return proto.Problem{Type: kind, Text: text} }
 
+// testSkips lets TestA and TestA/old be skipped on a stock kernel.
+func testSkips() skipPolicy {
+	return skipPolicy{onStock, []allowedSkip{
+		{"TestA", []string{onStock}, "too old"}, {"TestA/old", []string{onStock}, "kernel too old"},
+		{"TestB", []string{onKCSAN}, "too old"},
+	}}
+}
+
 // want is what a test has to come out as.
 type want struct {
 	name   string
@@ -82,6 +90,16 @@ func TestJudge(t *testing.T) {
 		{"a subtest skipped without a reason",
 			[]say{start("TestA"), {rec: proto.Record{Kind: proto.KindSkip, Test: "TestA/x"}}, end("TestA", proto.Pass), verdict(proto.Pass)},
 			ending{}, []want{{"TestA", proto.Fail, "TestA/x was skipped without a reason"}, {"TestB", "", ""}}},
+		{"a skip for a reason that is not on the list", []say{start("TestA"), skip("TestA", "no time"), verdict(proto.Pass)},
+			ending{}, []want{{"TestA", proto.Fail, "does not allow here: no time"}, {"TestB", "", ""}}},
+		{"a skip that is allowed elsewhere", []say{start("TestB"), skip("TestB", "too old"), verdict(proto.Pass)}, ending{},
+			[]want{{"TestA", "", ""}, {"TestB", proto.Fail, "does not allow here: too old"}}},
+		{"a subtest skipped that is not on the list", []say{start("TestA"),
+			{rec: proto.Record{Kind: proto.KindSkip, Test: "TestA/x", Text: "too old"}}, end("TestA", proto.Pass), verdict(proto.Pass)},
+			ending{}, []want{{"TestA", proto.Fail, "TestA/x was skipped, which"}, {"TestB", "", ""}}},
+		{"a leak of a test that has ended", append(clean,
+			say{rec: proto.Record{Kind: proto.KindProblem, Test: "TestA", Problems: []proto.Problem{problem("leak", "unreferenced object")}}},
+			verdict(proto.Pass)), ending{}, []want{{"TestA", proto.Fail, "unreferenced object"}, {"TestB", proto.Pass, ""}}},
 		{"a pass with a problem", []say{start("TestA"), end("TestA", proto.Pass, problem("taint", "512")), verdict(proto.Pass)},
 			ending{}, []want{{"TestA", proto.Fail, "512"}, {"TestB", "", ""}}},
 		{"a skip with a problem", []say{start("TestA"), end("TestA", proto.Skip, problem("splat", "BUG")), verdict(proto.Pass)},
@@ -103,7 +121,7 @@ func TestJudge(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			j := newJudge([]string{"TestA", "TestB"})
+			j := newJudge([]string{"TestA", "TestB"}, testSkips())
 			j.begin()
 			for _, s := range c.boot {
 				if s.console != "" {
@@ -129,7 +147,7 @@ func compare(t *testing.T, wanted []want, got []*Test) {
 }
 
 func TestJudgeGivesUp(t *testing.T) {
-	j := newJudge([]string{"TestA", "TestB"})
+	j := newJudge([]string{"TestA", "TestB"}, testSkips())
 	j.begin()
 	j.record(start("TestA").rec)
 	j.record(end("TestA", proto.Pass).rec)
@@ -142,7 +160,7 @@ func TestJudgeGivesUp(t *testing.T) {
 }
 
 func TestJudgeSubtestSkips(t *testing.T) {
-	j := newJudge([]string{"TestA"})
+	j := newJudge([]string{"TestA"}, testSkips())
 	j.begin()
 	j.record(start("TestA").rec)
 	j.record(proto.Record{Kind: proto.KindSkip, Test: "TestA/old", Text: "kernel too old"})
@@ -161,7 +179,7 @@ func TestCountsWithoutResultFail(t *testing.T) {
 
 // TestJudgeForgetsTheBootBefore: a verdict, or a test that ran, must not count for the next boot.
 func TestJudgeForgetsTheBootBefore(t *testing.T) {
-	j := newJudge([]string{"TestA", "TestB"})
+	j := newJudge([]string{"TestA", "TestB"}, testSkips())
 	j.begin()
 	for _, s := range []say{start("TestA"), end("TestA", proto.Pass), verdict(proto.Rest)} {
 		j.record(s.rec)
@@ -178,7 +196,7 @@ func TestJudgeForgetsTheBootBefore(t *testing.T) {
 }
 
 func TestJudgeKeepsWhatExplainsAFailure(t *testing.T) {
-	j := newJudge([]string{"TestA"})
+	j := newJudge([]string{"TestA"}, testSkips())
 	j.begin()
 	j.record(start("TestA").rec)
 	long := strings.Repeat("x", maxKept)

@@ -52,7 +52,9 @@ type machine struct {
 	initrd  string
 	outDisk string
 	inDisk  string
-	append  []string
+	// warns means that the kernel goes on after a warning: it reports races as warnings, those of others too.
+	warns  bool
+	append []string
 }
 
 // channel is a stream between QEMU and this process, over an inherited socket.
@@ -105,8 +107,11 @@ func (m *machine) accelArgs() []string {
 // cmdline makes the kernel die of what it would only complain about, and say all of it on the console.
 func (m *machine) cmdline() string {
 	words := []string{
-		"console=ttyS0", "panic=-1", "oops=panic", "panic_on_warn=1", "softlockup_panic=1", "hung_task_panic=1",
+		"console=ttyS0", "panic=-1", "oops=panic", "softlockup_panic=1", "hung_task_panic=1",
 		"printk.devkmsg=on", "log_buf_len=4M", "net.ifnames=0",
+	}
+	if !m.warns {
+		words = append(words, "panic_on_warn=1")
 	}
 	if m.opts.GDB != "" || m.opts.nokaslr {
 		words = append(words, "nokaslr")

@@ -120,7 +120,7 @@ func (s *single) boot(ctx context.Context, log *os.File) (again bool, err error)
 	if s.started != nil {
 		b.started = func(p *process) { s.started(ctx, p) }
 	}
-	s.judge, s.status = newJudge(nil), nil
+	s.judge, s.status = newJudge(nil, skipPolicy{}), nil
 	s.judge.begin()
 	var to sink = singleSink{s}
 	if s.gdb != nil {

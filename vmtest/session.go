@@ -22,14 +22,15 @@ import (
 // Guest is what a boot brings along.
 type Guest struct {
 	Kernel *images.Kernel
-	Base   string // base initramfs
-	Module string // ksnif.ko, or nothing
-	Tool   string // ksnifctl, or nothing
-	Tests  string // test binary, or nothing
-	Schema string // folder of JSON schemas for the tests, or nothing
-	Script string // shell script, or nothing
-	In     string // folder to show at /in, or nothing
-	Seed   string // folder whose contents /out starts with, or nothing
+	Base   string            // base initramfs
+	Module string            // ksnif.ko, or nothing
+	Tool   string            // ksnifctl, or nothing
+	Tests  string            // test binary, or nothing
+	Schema string            // folder of JSON schemas for the tests, or nothing
+	Script string            // shell script, or nothing
+	In     string            // folder to show at /in, or nothing
+	Seed   string            // folder whose contents /out starts with, or nothing
+	More   map[string]string // more files: path in the guest to path on the host
 }
 
 // sink takes what a boot says. Its methods are called from one goroutine.
@@ -123,6 +124,9 @@ func (b *boot) files() (map[string]images.File, error) {
 			files[inside] = f
 		}
 	}
+	for inside, host := range b.guest.More {
+		files[inside] = images.File{Host: host, Mode: 0o644}
+	}
 	if b.guest.Schema == "" {
 		return files, nil
 	}
@@ -169,7 +173,7 @@ type message struct {
 func (b *boot) run(ctx context.Context, to sink) (ending, error) {
 	m := &machine{
 		opts: b.opts, accel: b.accel, kernel: b.guest.Kernel.Image,
-		initrd: b.file("initrd"), outDisk: b.file("out.img"),
+		initrd: b.file("initrd"), outDisk: b.file("out.img"), warns: has(b.guest.Kernel, "KCSAN"),
 	}
 	if b.guest.In != "" {
 		m.inDisk = b.file("in.img")

@@ -30,7 +30,9 @@ type TestRun struct {
 	Where  string // folder below out/vmtest for the results; KERNEL-CONFIG if empty
 
 	// The rest is for tests of the harness.
-	Tests     []string // run these, whatever the binary lists
+	Tests     []string          // run these, whatever the binary lists
+	Skips     []allowedSkip     // instead of those of allowedSkips
+	More      map[string]string // more files: path in the guest to path on the host
 	TestLimit time.Duration
 	Silence   time.Duration
 }
@@ -81,11 +83,18 @@ func (h *Harness) Test(ctx context.Context, r TestRun) (*Result, error) {
 	if guest.Tests, err = filepath.Abs(r.Binary); err != nil {
 		return nil, err
 	}
-	guest.Schema = filepath.Join(h.Root, "ctl", "schema")
+	guest.Schema, guest.More = filepath.Join(h.Root, "ctl", "schema"), r.More
 	if r.Where == "" {
 		r.Where = h.name(r.Kernel)
 	}
-	t := &testLoop{h: h, run: r, guest: guest, sub: sub, judge: newJudge(names), dir: h.out("vmtest", r.Where)}
+	t := &testLoop{h: h, run: r, guest: guest, sub: sub, dir: h.out("vmtest", r.Where)}
+	t.judge = newJudge(names, skipPolicy{kernelKind(r.Kernel), r.Skips})
+	if r.Tests == nil {
+		t.judge.mayskip.list = allowedSkips()
+		if r.Run == "" {
+			t.judge.missing(t.judge.mayskip.stale(names))
+		}
+	}
 	return t.all(ctx)
 }
 

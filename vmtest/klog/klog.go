@@ -6,6 +6,7 @@ package klog
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -19,6 +20,7 @@ const (
 
 // Splat is one report of the kernel.
 type Splat struct {
+	Number  int      // among those that [Scanner.Line] announced, from 0 on
 	Title   string   // its most telling line
 	Telling []string // all lines that say what it is about; none if the title is not one
 	Lines   []string // the report, from its first line on
@@ -66,7 +68,7 @@ func (s *Scanner) Line(line string) bool {
 		s.extend(line, m)
 		return false
 	}
-	splat := Splat{Title: line, Lines: []string{line}}
+	splat := Splat{Number: len(s.found), Title: line, Lines: []string{line}}
 	if !m.weak {
 		splat.Telling = []string{line}
 	}
@@ -112,11 +114,21 @@ func (s *Scanner) match(line string) *pattern {
 	return nil
 }
 
-// Splats returns what was found since the last call, and closes a report that is still open.
+// Splats returns what was found since the last call, and closes a report that is still open. Races of others are left
+// out.
 func (s *Scanner) Splats() []Splat {
-	found := s.found
+	found := slices.DeleteFunc(s.found, Splat.foreignRace)
 	s.found, s.open, s.gap = nil, false, tailGap
 	return found
+}
+
+// foreignRace says whether it is a report of KCSAN in which no module of this project has part: KCSAN finds races in
+// all of the kernel, and not all that it finds are bugs. A report that anything else got into is not left out.
+func (s Splat) foreignRace() bool {
+	race := func(line string) bool { return strings.Contains(line, "BUG: KCSAN: ") }
+	ours := func(line string) bool { return strings.Contains(line, "[ksnif") }
+	return race(s.Title) && !slices.ContainsFunc(s.Telling, func(line string) bool { return !race(line) }) &&
+		!slices.ContainsFunc(s.Lines, ours)
 }
 
 // Scan finds the reports in a whole log.

@@ -64,7 +64,8 @@ func patterns() []pattern {
 		strong(`^DMA-API: `),
 		strong(`^NETDEV WATCHDOG: `),
 		strong(`^kernel stack overflow|^Corrupted page table|stack-protector: `),
-		strong(`\bksnif: .*\bFAIL`),
+		strong(`EXPECTATION FAILED at |ASSERTION FAILED at `),
+		strong(`^ *not ok \d+ `),
 	}
 }
 

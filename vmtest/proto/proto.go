@@ -22,8 +22,9 @@ const (
 	PathTests   = "/ksnif/tests"
 	PathScript  = "/ksnif/script"
 	PathModule  = "/ksnif/ksnif.ko"
-	PathAllowed = "/run/ksnif-allowed" // kernel messages that the running test expects
-	DirSchema   = "/ksnif/schema"      // of the JSON that ksnifctl prints, for tests
+	PathSplat   = "/ksnif/ksnif_splat.ko" // of the harness's self-test
+	PathAllowed = "/run/ksnif-allowed"    // kernel messages that the running test expects
+	DirSchema   = "/ksnif/schema"         // of the JSON that ksnifctl prints, for tests
 	DirOut      = "/out"
 	DirIn       = "/in"
 )
@@ -34,8 +35,9 @@ const (
 	SerialIn  = "in"
 )
 
-// AllowedTaint are the bits that loading ksnif sets: out of tree (4096) and unsigned (8192).
-const AllowedTaint uint64 = 12288
+// AllowedTaint are the bits that a kernel gets with nothing wrong: loading ksnif sets out of tree (4096) and unsigned
+// (8192), and the unit tests in a module with KSNIF_KUNIT_TEST, which run when it is loaded, in-kernel test (262144).
+const AllowedTaint uint64 = 4096 | 8192 | 262144
 
 // Mode says what the guest does after it has booted.
 type Mode string
@@ -88,7 +90,7 @@ const (
 	KindSkip     Kind = "skip"     // a subtest, named by Test, was skipped; Text is the reason
 	KindAlive    Kind = "alive"    // heartbeat
 	KindStatus   Kind = "status"   // the script ended with Code
-	KindProblem  Kind = "problem"  // found outside of any test
+	KindProblem  Kind = "problem"  // found outside of any test, or after the end of Test
 	KindNote     Kind = "note"     // Text is for the reader only
 	KindVerdict  Kind = "verdict"  // the last record: Result of the whole boot
 )

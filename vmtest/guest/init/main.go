@@ -68,9 +68,10 @@ type session struct {
 	ports   map[string]string
 	release string
 	watch   *watch
-	steady  *os.File // keeps the namespace of steadyHooks
-	failed  bool     // something outside of tests went wrong
-	broken  bool     // the guest should not run more tests
+	leaks   *leakHunt // nothing where the kernel cannot tell of leaks
+	steady  *os.File  // keeps the namespace of steadyHooks
+	failed  bool      // something outside of tests went wrong
+	broken  bool      // the guest should not run more tests
 }
 
 // run does what the plan says, and sends the verdict last.
@@ -82,6 +83,9 @@ func (s *session) run() {
 	}
 	var err error
 	if s.watch, err = newWatch(); err != nil {
+		s.problem(proto.Problem{Type: "boot", Text: err.Error()})
+	}
+	if s.leaks, err = newLeakHunt(); err != nil {
 		s.problem(proto.Problem{Type: "boot", Text: err.Error()})
 	}
 	if err := s.prepare(); err != nil {

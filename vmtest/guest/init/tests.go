@@ -40,6 +40,7 @@ func (s *session) runTests() {
 // runTest runs one test and judges it.
 func (s *session) runTest(name string) proto.Record {
 	rec := proto.Record{Kind: proto.KindEnd, Test: name}
+	defer s.leaks.start(name)()
 	if err := s.loadModule(); err != nil {
 		rec.Result = proto.Fail
 		rec.Problems = append(s.after(&rec), proto.Problem{Type: "module", Text: err.Error()})
