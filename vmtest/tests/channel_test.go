@@ -54,9 +54,9 @@ func (p *place) netlink(line string) (unix.Errno, string) {
 func settingAttr(t testing.TB, name, value string) []byte {
 	t.Helper()
 	number := uint16(0)
-	for i, n := range attrNames {
-		if n == name {
-			number = uint16(i)
+	for i, a := range captureNames() {
+		if a.Name == name {
+			number = i
 		}
 	}
 	switch number {

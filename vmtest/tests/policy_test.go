@@ -4,8 +4,6 @@ package tests
 
 import (
 	"encoding/binary"
-	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/mdlayher/netlink"
@@ -187,66 +185,4 @@ func TestPolicyIsTheSpecs(t *testing.T) {
 		assert.Equal(t, want, readPolicies(t, raw), "asked for by uid %d", anyUser)
 		return nil
 	}))
-}
-
-// TestRangesAreTheSpecs asks for the values at and beyond both ends of every range of the spec. The policy cannot tell
-// ranges, for the module checks them by itself, to name them in its refusal.
-func TestRangesAreTheSpecs(t *testing.T) {
-	p := newPlace(t)
-	n := 0
-	for _, r := range genl.Requests() {
-		for _, a := range r.Attrs {
-			for _, v := range edges(a) {
-				n++
-				t.Run(fmt.Sprintf("%s %s %d", r.Name, a.Name, v), func(t *testing.T) {
-					got, err := p.raw.command(r.Command, edgeAttr(a, v))
-					require.NoError(t, err)
-					assert.Equal(t, edgeAnswer(t, a, v), got)
-				})
-			}
-		}
-	}
-	t.Logf("%d edges", n)
-}
-
-// edges are the values around the ends of an attribute's range; of a string, the lengths.
-func edges(a genl.RequestAttr) []uint64 {
-	values := []uint64{a.Min, a.Max, a.Max + 1}
-	if a.Min > 0 {
-		values = append(values, a.Min-1)
-	}
-	return values
-}
-
-func edgeAttr(a genl.RequestAttr, v uint64) []byte {
-	switch {
-	case a.Type == "u64":
-		return attrU64(a.Number, v)
-	case a.Type == "u32":
-		return attrU32(a.Number, uint32(v))
-	case v == 0:
-		return attrString(a.Number, "")
-	case a.Name == "logfile":
-		return attrString(a.Number, "/"+strings.Repeat("x", int(v)-1))
-	}
-	return attrString(a.Number, strings.Repeat("x", int(v)))
-}
-
-// edgeAnswer is what the spec says, and beside it the little that it cannot say: there is one capture, the machine has
-// only so much memory, and not all ways of writing are there yet.
-func edgeAnswer(t *testing.T, a genl.RequestAttr, v uint64) answer {
-	t.Helper()
-	enum := strings.Contains(a.Refusal, " or ")
-	refuse := func(errno unix.Errno, text string) answer { return answer{Errno: errno, Text: text, At: a.Number} }
-	switch {
-	case a.Name == "queue_size" && (v < a.Min || v > queueSizeMax(t)):
-		return refuse(unix.ERANGE, fmt.Sprintf("queue_size: must be %d..%d", a.Min, queueSizeMax(t)))
-	case (v < a.Min || v > a.Max) && enum:
-		return refuse(unix.EINVAL, a.Refusal)
-	case v < a.Min || v > a.Max:
-		return refuse(unix.ERANGE, a.Refusal)
-	case a.Name == "name":
-		return refuse(unix.EOPNOTSUPP, textName)
-	}
-	return answer{}
 }
