@@ -113,7 +113,7 @@ func read(r io.ReadSeeker, size int64, keep int) (*File, error) {
 
 // walk reads the file with the walkers of this package.
 func (f *File) walk(r io.Reader, keep int) error {
-	w := &walker{r: bufio.NewReaderSize(r, 1<<20), size: f.Size, keep: keep, f: f}
+	w := &walker{r: bufio.NewReaderSize(r, 64<<10), size: f.Size, keep: keep, f: f}
 	magic, err := w.r.Peek(4)
 	if err != nil {
 		return &TornError{Offset: 0, Reason: "no file header"}
@@ -141,7 +141,7 @@ func (f *File) confirm(r io.ReadSeeker) error {
 	if _, err := r.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	src, err := f.pcapgo(bufio.NewReaderSize(io.LimitReader(r, f.Whole), 1<<20))
+	src, err := f.pcapgo(bufio.NewReaderSize(io.LimitReader(r, f.Whole), 64<<10))
 	if err != nil {
 		return fmt.Errorf("pcapgo: %w", err)
 	}
