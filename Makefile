@@ -131,6 +131,14 @@ check: deps-build ## what needs no VM, in under a minute
 lint: deps-lint out/bin/mk ## checkpatch, sparse, W=1, 32-bit, gofmt, vet, staticcheck
 	@STATICCHECK=$(STATICCHECK) .ci/lint go staticcheck shell size module
 
+# --- fuzzing and coverage
+
+## FUZZTIME: fuzz: time for each target, such as 30s (10s)
+
+.PHONY: fuzz
+fuzz: deps-build ## run every fuzz target for FUZZTIME
+	@.ci/fuzz $(FUZZTIME)
+
 # --- generated code, build options, downloads
 
 .PHONY: gen menuconfig olddefconfig fetch
