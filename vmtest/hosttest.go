@@ -55,7 +55,11 @@ func (h *Harness) HostTests(ctx context.Context, run string) (*Result, error) {
 	if run != "" {
 		args = append(args, "-run", run)
 	}
-	plain, err := h.goTest(ctx, newHostJudge(run != "", h.Progress.test), append(args, packages...))
+	var profile []string
+	if h.Profile != "" {
+		profile = []string{"-coverprofile", h.Profile, "-coverpkg", "./..."}
+	}
+	plain, err := h.goTest(ctx, newHostJudge(run != "", h.Progress.test), slices.Concat(profile, args, packages))
 	if err != nil {
 		return nil, err
 	}
