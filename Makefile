@@ -131,6 +131,31 @@ check: deps-build ## what needs no VM, in under a minute
 lint: deps-lint out/bin/mk ## checkpatch, sparse, W=1, 32-bit, gofmt, vet, staticcheck
 	@STATICCHECK=$(STATICCHECK) .ci/lint go staticcheck shell size module
 
+# --- fuzzing and coverage
+
+## FUZZTIME: fuzz: time for each target, such as 30s (10s)
+
+## MODULE_COVERAGE: coverage: percent of the module's lines that must run (90)
+PKGS_COVERAGE   := lcov
+GCOV2LCOV       := github.com/jandelgado/gcov2lcov@v1.1.1
+MODULE_COVERAGE ?= 90
+
+.PHONY: fuzz coverage deps-coverage
+fuzz: deps-build ## run every fuzz target for FUZZTIME
+	@.ci/fuzz $(FUZZTIME)
+
+# The report is made of what failed, too; the exit status says that something did.
+coverage: deps-coverage module vm-tools out/bin/tests ## all tests, and what of the code they ran: out/coverage/index.html
+	@rm -rf out/coverage; mkdir -p out/coverage; \
+	status=0; \
+	out/bin/vmtest-run all -kernels '$(VM_KERNEL)' -config $(CONFIG) -coverprofile '$(CURDIR)/out/coverage/host.cov' \
+		$(if $(RUN),-run '$(RUN)') || status=$$?; \
+	place=$$(basename '$(VM_KERNEL)')-$(CONFIG); \
+	.ci/coverage $(GCOV2LCOV) $(MODULE_COVERAGE) "out/build/$$place" "out/vmtest/$$place" || status=$$?; \
+	exit $$status
+deps-coverage:
+	@.ci/deps -vm $(PKGS_BUILD) $(PKGS_VM) $(PKGS_VMTEST) $(PKGS_COVERAGE)
+
 # --- generated code, build options, downloads
 
 .PHONY: gen menuconfig olddefconfig fetch
@@ -157,6 +182,7 @@ fetch: deps out/bin/mk ## download everything, so that the rest works offline
 	@out/bin/mk fetch $(if $(filter-out 0,$(UPDATE)),-update)
 	@go mod download
 	@go run $(STATICCHECK) -version
+	@go mod download $(GCOV2LCOV)
 
 # --- packages of this machine
 

@@ -56,11 +56,16 @@ func (o object) MarshalJSON() ([]byte, error) {
 		if i > 0 {
 			b.WriteByte(',')
 		}
+		name, err := marshal(k)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", k, err)
+		}
 		v, err := marshal(o.values[i])
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", k, err)
 		}
-		b.WriteString(strconv.Quote(k) + ":")
+		b.Write(name)
+		b.WriteByte(':')
 		b.Write(v)
 	}
 	b.WriteByte('}')

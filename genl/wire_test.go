@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mdlayher/genetlink"
 	"github.com/mdlayher/netlink"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -82,24 +81,4 @@ func TestParseErrorsAreTheKernelsRefusals(t *testing.T) {
 		}
 	}
 	assert.Empty(t, parsers)
-}
-
-// Whatever arrives, decoding ends and does not panic.
-func FuzzDecode(f *testing.F) {
-	f.Add(uint8(EventStarted), attributes(captureAttributes))
-	f.Add(uint8(EventLost), []byte{})
-	f.Add(uint8(CmdStats), []byte{4, 0, 2, 0})
-	f.Add(uint8(CmdGet), []byte{0, 0, 0, 0, 255, 255, 1, 0})
-	f.Fuzz(func(t *testing.T, command uint8, payload []byte) {
-		_, _, _ = decodeCapture(payload)
-		_, _, _ = decodeStats(payload)
-		_, _ = decodeCPUStats(payload)
-		e, err := decodeEvent(genetlink.Message{Header: genetlink.Header{Command: command}, Data: payload})
-		if e != nil && err != nil {
-			t.Error("an event and an error")
-		}
-		for offset := range len(payload) + 32 {
-			attrAt("set", append([]byte{command, 1, 0, 0}, payload...), offset)
-		}
-	})
 }

@@ -21,6 +21,7 @@ type Harness struct {
 	Root     string // of the repository
 	Config   string // queue of the module: list or ring
 	NoModule bool   // boot without the module
+	Profile  string // file for Go's coverage profile of the host's tests, or nothing
 	Options  Options
 	Cache    *images.Cache
 	Progress *Progress

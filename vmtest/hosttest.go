@@ -42,7 +42,8 @@ func hostPackages(ctx context.Context, root string) ([]string, error) {
 	return list, nil
 }
 
-// HostTests runs the tests of the host, those that run matches, and judges them like the ones in VMs.
+// HostTests runs the tests of the host, those that run matches, and judges them like the ones in VMs. The packages
+// that people's programs may call from several goroutines are tested a second time, with Go's race detector.
 func (h *Harness) HostTests(ctx context.Context, run string) (*Result, error) {
 	start := time.Now()
 	h.Progress.Step("tests on the host")
@@ -50,12 +51,57 @@ func (h *Harness) HostTests(ctx context.Context, run string) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"test", "-json", "-count=1", "-timeout=20m"}
+	var args []string
 	if run != "" {
 		args = append(args, "-run", run)
 	}
-	cmd := exec.CommandContext(ctx, "go", append(args, packages...)...)
+	var profile []string
+	if h.Profile != "" {
+		profile = []string{"-coverprofile", h.Profile, "-coverpkg", "./..."}
+	}
+	j := newHostJudge(run != "", allowedSkips(), h.Progress.test)
+	plain, err := h.goTest(ctx, j, slices.Concat(profile, args, packages))
+	if err != nil {
+		return nil, err
+	}
+	if run == "" && ctx.Err() == nil {
+		plain = j.missing()
+	}
+	race, err := h.raceTests(ctx, run != "", args, packages)
+	if err != nil {
+		return nil, err
+	}
+	res := &Result{Where: "host", Seconds: time.Since(start).Seconds(), Tests: append(plain, race...)}
+	if err := res.Write(h.out("vmtest", "host", "result.json")); err != nil {
+		return res, err
+	}
+	return res, ctx.Err()
+}
+
+// raceTests runs the tests of genl and ctl with the race detector, which needs a C compiler.
+func (h *Harness) raceTests(ctx context.Context, partial bool, args, packages []string) ([]*Test, error) {
+	j := newHostJudge(partial, allowedSkips(), h.Progress.test)
+	j.mark = " (race)"
+	if _, err := exec.LookPath("gcc"); err != nil {
+		j.add(&Test{Name: "genl, ctl", Result: proto.Skip, Reason: "the race detector needs gcc"})
+		return j.tests, nil
+	}
+	args = append([]string{"-race"}, args...)
+	for _, p := range packages {
+		if dir, _, _ := strings.Cut(shortPackage(p), "/"); dir == "genl" || dir == "ctl" {
+			args = append(args, p)
+		}
+	}
+	return h.goTest(ctx, j, args)
+}
+
+// goTest runs go test, and returns what j makes of its report.
+func (h *Harness) goTest(ctx context.Context, j *hostJudge, args []string) ([]*Test, error) {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-json", "-count=1", "-timeout=20m"}, args...)...)
 	cmd.Dir = h.Root
+	if slices.Contains(args, "-race") {
+		cmd.Env = append(cmd.Environ(), "CGO_ENABLED=1")
+	}
 	// go test runs the tests as children: ^C must end all of them, and this process decides when.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
@@ -69,17 +115,9 @@ func (h *Harness) HostTests(ctx context.Context, run string) (*Result, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("go test: %w", err)
 	}
-	j := newHostJudge(run != "", allowedSkips(), h.Progress.test)
 	j.read(out)
 	j.finish(cmd.Wait(), strings.TrimSpace(stderr.String()))
-	if run == "" && ctx.Err() == nil {
-		j.missing()
-	}
-	res := &Result{Where: "host", Seconds: time.Since(start).Seconds(), Tests: j.tests}
-	if err := res.Write(h.out("vmtest", "host", "result.json")); err != nil {
-		return res, err
-	}
-	return res, ctx.Err()
+	return j.tests, nil
 }
 
 // event is a line of go test -json; see go doc test2json and go help buildjson.
@@ -96,7 +134,8 @@ type event struct {
 // hostJudge turns events into results. Tests at the top and skipped subtests count; a package that fails without
 // a failed test, or ends without having run one, is a failure of its own.
 type hostJudge struct {
-	partial bool // not all tests are to run: a package may have none
+	partial bool   // not all tests are to run: a package may have none
+	mark    string // behind every name, to tell it from the same test in another run
 	tests   []*Test
 	mayskip skipPolicy
 	onEnd   func(*Test)
@@ -216,6 +255,7 @@ func (j *hostJudge) endPackage(e event) {
 }
 
 func (j *hostJudge) add(t *Test) {
+	t.Name += j.mark
 	j.tests = append(j.tests, t)
 	j.onEnd(t)
 }
@@ -237,7 +277,7 @@ func (j *hostJudge) finish(err error, stderr string) {
 }
 
 // missing complains of tests that the list of allowed skips has, and that a run of all tests did not meet.
-func (j *hostJudge) missing() {
+func (j *hostJudge) missing() []*Test {
 	var names []string
 	for _, t := range j.tests {
 		names = append(names, t.Name)
@@ -247,6 +287,7 @@ func (j *hostJudge) missing() {
 		t.fail(complaint)
 		j.add(t)
 	}
+	return j.tests
 }
 
 func shortPackage(path string) string { return strings.TrimPrefix(path, "ksnif/") }

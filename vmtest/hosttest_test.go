@@ -103,3 +103,10 @@ func TestHostJudgeKeepsOutputOfSubtests(t *testing.T) {
 {"Action":"fail","Package":"ksnif/a","Test":"TestX"}`))
 	assert.Contains(t, j.tests[0].Output, "wrong")
 }
+
+func TestHostJudgeMarksNames(t *testing.T) {
+	j := newHostJudge(false, nil, func(*Test) {})
+	j.mark = " (race)"
+	j.read(strings.NewReader(`{"Action":"fail","Package":"ksnif/a","Test":"TestX"}`))
+	compare(t, []want{{"a TestX (race)", proto.Fail, ""}}, j.tests)
+}

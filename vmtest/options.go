@@ -9,6 +9,7 @@ package vmtest
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -110,7 +111,7 @@ func parseMB(v string) (int, error) {
 		v = strings.TrimSuffix(v, "M")
 	}
 	n, err := strconv.Atoi(v)
-	if err != nil || n*factor < 128 {
+	if err != nil || n < 0 || n > math.MaxInt32/factor || n*factor < 128 {
 		return 0, fmt.Errorf("must be a size like 512M or 2G, from 128M on")
 	}
 	return n * factor, nil
@@ -118,7 +119,7 @@ func parseMB(v string) (int, error) {
 
 // parseTimeout reads seconds, or a time as Go writes it.
 func parseTimeout(v string) (time.Duration, error) {
-	if n, err := strconv.Atoi(v); err == nil && n > 0 {
+	if n, err := strconv.Atoi(v); err == nil && n > 0 && n <= int(math.MaxInt64/time.Second) {
 		return time.Duration(n) * time.Second, nil
 	}
 	d, err := time.ParseDuration(v)

@@ -16,8 +16,17 @@ func (s *spec) resolve() error {
 		if d.Type != "const" && d.Type != "enum" {
 			return fmt.Errorf("definition %s: type %q is not supported", d.Name, d.Type)
 		}
+		if d.Type == "enum" && len(d.Entries) == 0 {
+			return fmt.Errorf("definition %s: an enum without entries", d.Name)
+		}
+	}
+	if slices.Contains(s.Sets, nil) || slices.Contains(s.Operations.List, nil) {
+		return fmt.Errorf("an attribute set or operation is empty")
 	}
 	for _, set := range s.Sets {
+		if slices.Contains(set.Attrs, nil) {
+			return fmt.Errorf("attribute set %s: an attribute is empty", set.Name)
+		}
 		for i, a := range set.Attrs {
 			a.set, a.number = set, i+1
 			if err := s.resolveAttr(a); err != nil {

@@ -86,29 +86,34 @@ func ReadPrefix(path string, n int) (*File, error) {
 		return nil, err
 	}
 	defer r.Close()
-	f := &File{}
-	walkErr := f.walk(r, n)
-	var torn *TornError
-	if walkErr != nil && !errors.As(walkErr, &torn) {
-		return nil, fmt.Errorf("%s: %w", path, walkErr)
+	info, err := r.Stat()
+	if err != nil {
+		return nil, err
 	}
-	if err := f.confirm(r); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	if walkErr != nil {
-		return f, fmt.Errorf("%s: %w", path, walkErr)
+	f, err := read(r, info.Size(), n)
+	if err != nil {
+		return f, fmt.Errorf("%s: %w", path, err)
 	}
 	return f, nil
 }
 
-// walk reads the file with the walkers of this package.
-func (f *File) walk(r *os.File, keep int) error {
-	info, err := r.Stat()
-	if err != nil {
-		return err
+// read reads a file of that size, first with the walkers of this package, then with pcapgo.
+func read(r io.ReadSeeker, size int64, keep int) (*File, error) {
+	f := &File{Size: size}
+	walkErr := f.walk(r, keep)
+	var torn *TornError
+	if walkErr != nil && !errors.As(walkErr, &torn) {
+		return nil, walkErr
 	}
-	f.Size = info.Size()
-	w := &walker{r: bufio.NewReaderSize(r, 1<<20), size: f.Size, keep: keep, f: f}
+	if err := f.confirm(r); err != nil {
+		return nil, err
+	}
+	return f, walkErr
+}
+
+// walk reads the file with the walkers of this package.
+func (f *File) walk(r io.Reader, keep int) error {
+	w := &walker{r: bufio.NewReaderSize(r, 64<<10), size: f.Size, keep: keep, f: f}
 	magic, err := w.r.Peek(4)
 	if err != nil {
 		return &TornError{Offset: 0, Reason: "no file header"}
@@ -129,14 +134,14 @@ type reader interface {
 }
 
 // confirm reads the whole part of the file again with pcapgo, and compares.
-func (f *File) confirm(r *os.File) error {
+func (f *File) confirm(r io.ReadSeeker) error {
 	if f.Whole == 0 {
 		return nil
 	}
 	if _, err := r.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	src, err := f.pcapgo(bufio.NewReaderSize(io.LimitReader(r, f.Whole), 1<<20))
+	src, err := f.pcapgo(bufio.NewReaderSize(io.LimitReader(r, f.Whole), 64<<10))
 	if err != nil {
 		return fmt.Errorf("pcapgo: %w", err)
 	}

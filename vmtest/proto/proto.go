@@ -26,6 +26,7 @@ const (
 	PathAllowed = "/run/ksnif-allowed"    // kernel messages that the running test expects
 	DirSchema   = "/ksnif/schema"         // of the JSON that ksnifctl prints, for tests
 	DirOut      = "/out"
+	DirGcov     = "gcov" // in DirOut: how often the module's lines ran, if the kernel counts that
 	DirIn       = "/in"
 )
 

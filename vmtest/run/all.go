@@ -37,6 +37,7 @@ func newAll(f *flags) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&a.kernels, "kernels", "6.1 6.12", "kernels, separated by spaces or commas")
 	cmd.Flags().StringVar(&a.run, "run", "", "only the tests that match, as in go test -run")
+	cmd.Flags().StringVar(&f.profile, "coverprofile", "", "file for Go's coverage profile of the host's tests")
 	cmd.Flags().StringVar(&a.binary, "tests", "", "test binary for the guest (default out/bin/tests)")
 	return cmd
 }

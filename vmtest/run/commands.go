@@ -21,6 +21,7 @@ type flags struct {
 	root     string
 	config   string
 	noModule bool
+	profile  string
 	kernel   string
 }
 
@@ -50,7 +51,8 @@ func (f *flags) harness(fn func(h *vmtest.Harness) error) error {
 		return err
 	}
 	return fn(&vmtest.Harness{
-		Root: root, Config: f.config, NoModule: f.noModule, Options: opts, Cache: cache, Progress: progress,
+		Root: root, Config: f.config, NoModule: f.noModule, Profile: f.profile,
+		Options: opts, Cache: cache, Progress: progress,
 	})
 }
 

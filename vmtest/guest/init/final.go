@@ -13,6 +13,7 @@ import (
 // final removes the module and looks for what it leaves behind: nobody can blame a later user for that.
 func (s *session) final() {
 	if s.watch == nil || s.broken {
+		s.saveCoverage()
 		unix.Sync()
 		return
 	}
@@ -24,6 +25,7 @@ func (s *session) final() {
 			s.problem(proto.Problem{Type: "final", Text: err.Error()})
 		}
 	}
+	s.saveCoverage() // the exit's, too
 	if err := os.Chdir("/"); err == nil {
 		if err := umountOut(); err != nil {
 			s.problem(proto.Problem{Type: "final", Text: err.Error()})
