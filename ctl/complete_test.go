@@ -15,7 +15,7 @@ import (
 // What a shell is offered, as cobra's scripts ask for it. The last line is the
 // directive: 0 files, 4 nothing else, 16 folders.
 func TestComplete(t *testing.T) {
-	const all = "device_name family logfile snaplen queue_size format io"
+	const all = "device_name family logfile snaplen queue_size format io sync_interval"
 	for _, tt := range []struct {
 		line string // the last word is to be completed
 		want string
@@ -23,11 +23,11 @@ func TestComplete(t *testing.T) {
 		{"", "completion events flush get help restart set start stats status stop version :4"},
 		{"sta", "start stats status :4"},
 		{"get ", all + " :4"},
-		{"get s", "snaplen :4"},
+		{"get s", "snaplen sync_interval :4"},
 		{"get snaplen ", ":4"},
 		{"set ", all + " :4"},
 		{"set snaplen ", ":4"},
-		{"set snaplen 96 ", "device_name family logfile queue_size format io :4"},
+		{"set snaplen 96 ", "device_name family logfile queue_size format io sync_interval :4"},
 		{"set family ", "inet ip ip6 :4"},
 		{"set family in", "inet :4"},
 		{"set format ", "pcapng pcap :4"},

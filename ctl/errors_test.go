@@ -20,7 +20,7 @@ import (
 // Wrong usage is told in one line that ends in where to read on, and exits 2
 // without asking the module.
 func TestUsageErrors(t *testing.T) {
-	const names = "must be device_name, family, logfile, snaplen, queue_size, format or io"
+	const names = "must be device_name, family, logfile, snaplen, queue_size, format, io or sync_interval"
 	const number = "must be a number, as in 4096, 64K, 16M or 1G"
 	const interval = "must be seconds, as in 2 or 0.5, at least 0.1"
 	for _, tt := range []struct {
@@ -188,6 +188,8 @@ func TestNumbersOutOfAnyRange(t *testing.T) {
 		{"snaplen", "-1", "must be 1..262144"},
 		{"snaplen", "4294967296", "must be 1..262144"},
 		{"snaplen", "99999999999999999999", "must be 1..262144"},
+		{"sync_interval", "-1", "must be 0..3600"},
+		{"sync_interval", "4294967296", "must be 0..3600"},
 		{"queue_size", "-16M", "must be 65536..4294967296"},
 		{"queue_size", "99999999999G", "must be 65536..4294967296"},
 	} {

@@ -106,6 +106,9 @@ func apply(c *genl.Capture, s genl.Settings) {
 	if s.IO != nil {
 		c.IO = *s.IO
 	}
+	if s.SyncInterval != nil {
+		c.SyncInterval = *s.SyncInterval
+	}
 }
 
 func TestVersionOfModule(t *testing.T) {

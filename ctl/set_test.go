@@ -26,7 +26,7 @@ func TestSetSaysNothing(t *testing.T) {
 func TestSetAllInOneMessage(t *testing.T) {
 	f := newFake(t)
 	got := run(t, f, "set", "device_name", "eth0", "family", "ip6", "logfile", "/x/y", "snaplen", "64k",
-		"queue_size", "1M", "format", "pcap", "io", "discard")
+		"queue_size", "1M", "format", "pcap", "io", "discard", "sync_interval", "5")
 	require.Equal(t, result{}, got)
 	assert.Equal(t, []string{"set"}, f.calls)
 	applied := genl.Capture{}
@@ -34,6 +34,7 @@ func TestSetAllInOneMessage(t *testing.T) {
 	assert.Equal(t, genl.Capture{
 		DeviceName: "eth0", Family: parsed(t, genl.ParseIPFamily, "ip6"), Logfile: "/x/y", Snaplen: 65536,
 		QueueSize: 1 << 20, Format: parsed(t, genl.ParseFormat, "pcap"), IO: parsed(t, genl.ParseIO, "discard"),
+		SyncInterval: 5,
 	}, applied)
 }
 

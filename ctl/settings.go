@@ -70,6 +70,12 @@ func settings() []setting {
 		enumSetting("io", "how the file is written", genl.IONames(), genl.ParseIO,
 			func(s *genl.Settings, v genl.IO) { s.IO = &v },
 			func(c *genl.Capture) genl.IO { return c.IO }),
+		{
+			name: "sync_interval", help: "seconds between fsyncs of the file (0: only at flush and stop)",
+			put:   putSyncInterval,
+			value: func(c *genl.Capture) any { return c.SyncInterval },
+			text:  func(c *genl.Capture) string { return strconv.FormatUint(uint64(c.SyncInterval), 10) },
+		},
 	}
 }
 
@@ -118,17 +124,28 @@ func putLogfile(s *genl.Settings, v string) error {
 	return nil
 }
 
-func putSnaplen(s *genl.Settings, v string) error {
+func putSnaplen(s *genl.Settings, v string) (err error) {
+	s.Snaplen, err = parseUint32(v, 1, genl.SnaplenMax)
+	return err
+}
+
+func putSyncInterval(s *genl.Settings, v string) (err error) {
+	s.SyncInterval, err = parseUint32(v, 0, genl.SyncIntervalMax)
+	return err
+}
+
+// parseUint32 reads what fits a message of 32 bits; the rest of the range is
+// the module's to check.
+func parseUint32(v string, low, high uint64) (*uint32, error) {
 	n, err := parseSize(v)
+	if err == nil && n > math.MaxUint32 { // cannot even be asked
+		err = errRange
+	}
 	if err != nil {
-		return sizeError(err, 1, genl.SnaplenMax)
+		return nil, sizeError(err, low, high)
 	}
-	if n > math.MaxUint32 { // cannot even be asked
-		return sizeError(errRange, 1, genl.SnaplenMax)
-	}
-	snaplen := uint32(n)
-	s.Snaplen = &snaplen
-	return nil
+	short := uint32(n)
+	return &short, nil
 }
 
 func putQueueSize(s *genl.Settings, v string) error {

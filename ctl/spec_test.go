@@ -130,7 +130,7 @@ func jsonOutput(t *testing.T, args []string) []string {
 		{Type: genl.EventStarted, Attrs: state}, {Type: genl.EventStopped, Attrs: state}, {Type: genl.EventFailed, Attrs: state},
 		{Type: genl.EventDeviceGone, Attrs: []string{"name", "device_name"}},
 		{Type: genl.EventDeviceBack, Attrs: []string{"name", "device_name"}},
-		{Type: genl.EventSettingsChanged, Attrs: []string{"name", "device_name", "family", "snaplen", "queue_size", "format", "io"}},
+		{Type: genl.EventSettingsChanged, Attrs: []string{"name", "device_name", "family", "snaplen", "queue_size", "format", "io", "sync_interval"}},
 		{Type: genl.EventLost},
 	} {
 		e.Time, e.Capture = time.Now(), f.capture

@@ -136,7 +136,7 @@ func TestEvents(t *testing.T) {
 			{Type: genl.EventDeviceBack, Attrs: device, Capture: running},
 			{
 				Type: genl.EventSettingsChanged, Capture: running,
-				Attrs: []string{"name", "device_name", "family", "snaplen", "queue_size", "format", "io"},
+				Attrs: []string{"name", "device_name", "family", "snaplen", "queue_size", "format", "io", "sync_interval"},
 			},
 			{Type: genl.EventLost},
 			{Type: genl.EventFailed, Attrs: state, Capture: failed},

@@ -22,18 +22,22 @@ type Settings struct {
 	QueueSize *uint64
 	Format    *Format
 	IO        *IO
+	// SyncInterval is how many seconds pass between two fsyncs of the capture
+	// file; 0 means only at flush and stop.
+	SyncInterval *uint32
 }
 
 // Capture is a capture's settings and state.
 type Capture struct {
-	Name       string
-	DeviceName string
-	Family     IPFamily
-	Logfile    string
-	Snaplen    uint32
-	QueueSize  uint64
-	Format     Format
-	IO         IO
+	Name         string
+	DeviceName   string
+	Family       IPFamily
+	Logfile      string
+	Snaplen      uint32
+	QueueSize    uint64
+	Format       Format
+	IO           IO
+	SyncInterval uint32
 
 	State State
 	// Errno is the error that ended the last capture, 0 if none did.

@@ -50,10 +50,11 @@ func TestRequests(t *testing.T) {
 			ae.Uint32(AttrCaptureFamily, 2)
 			ae.Uint32(AttrCaptureFormat, 1)
 			ae.Uint32(AttrCaptureIO, 3)
+			ae.Uint32(AttrCaptureSyncInterval, 5)
 		}, func(ctx context.Context, c *Client) error {
 			return c.Set(ctx, Settings{
 				DeviceName: ptr("eth0"), Family: ptr(IPFamilyIP6), Logfile: ptr("/tmp/x"), Snaplen: ptr(uint32(0)),
-				QueueSize: ptr(uint64(1 << 32)), Format: ptr(FormatPcap), IO: ptr(IODiscard),
+				QueueSize: ptr(uint64(1 << 32)), Format: ptr(FormatPcap), IO: ptr(IODiscard), SyncInterval: ptr(uint32(5)),
 			})
 		}},
 		{"start", CmdStart, netlink.Acknowledge, empty, func(ctx context.Context, c *Client) error { return c.Start(ctx) }},
@@ -135,13 +136,14 @@ func captureAttributes(ae *netlink.AttributeEncoder) {
 	ae.Uint32(AttrCaptureUnsynced, 1)
 	ae.Uint64(AttrCaptureFileSize, 1<<33)
 	ae.Uint32(AttrCaptureTorn, 1)
+	ae.Uint32(AttrCaptureSyncInterval, 60)
 }
 
 func wantCapture() *Capture {
 	return &Capture{
 		Name: "default", DeviceName: "any", Family: IPFamilyIP, Logfile: "/var/log/ksnif.pcapng", Snaplen: 96,
 		QueueSize: 1 << 32, Format: FormatPcap, IO: IODiscard, State: StateFailed, Errno: unix.ENOSPC,
-		Unsynced: true, Torn: true, FileSize: 1 << 33,
+		Unsynced: true, Torn: true, FileSize: 1 << 33, SyncInterval: 60,
 	}
 }
 

@@ -25,6 +25,8 @@ const (
 	QueueSizeMin = 65536
 	// QueueSizeMax: Largest queue_size, in bytes; a quarter of the machine's memory is the limit where that is less.
 	QueueSizeMax = 4294967296
+	// SyncIntervalMax: Largest sync_interval, in seconds.
+	SyncIntervalMax = 3600
 )
 
 // Numbers of the commands.
@@ -40,36 +42,38 @@ const (
 
 // Numbers of the attributes of set capture.
 const (
-	AttrCaptureName       = 1
-	AttrCaptureDeviceName = 2
-	AttrCaptureFamily     = 3
-	AttrCaptureLogfile    = 4
-	AttrCaptureSnaplen    = 5
-	AttrCaptureQueueSize  = 6
-	AttrCaptureFormat     = 7
-	AttrCaptureIO         = 8
-	AttrCaptureState      = 9
-	AttrCaptureErrno      = 10
-	AttrCaptureUnsynced   = 11
-	AttrCaptureFileSize   = 12
-	AttrCaptureTorn       = 13
+	AttrCaptureName         = 1
+	AttrCaptureDeviceName   = 2
+	AttrCaptureFamily       = 3
+	AttrCaptureLogfile      = 4
+	AttrCaptureSnaplen      = 5
+	AttrCaptureQueueSize    = 6
+	AttrCaptureFormat       = 7
+	AttrCaptureIO           = 8
+	AttrCaptureState        = 9
+	AttrCaptureErrno        = 10
+	AttrCaptureUnsynced     = 11
+	AttrCaptureFileSize     = 12
+	AttrCaptureTorn         = 13
+	AttrCaptureSyncInterval = 14
 )
 
 // captureAttrs names the attributes by their numbers.
 var captureAttrs = []string{
-	AttrCaptureName:       "name",
-	AttrCaptureDeviceName: "device_name",
-	AttrCaptureFamily:     "family",
-	AttrCaptureLogfile:    "logfile",
-	AttrCaptureSnaplen:    "snaplen",
-	AttrCaptureQueueSize:  "queue_size",
-	AttrCaptureFormat:     "format",
-	AttrCaptureIO:         "io",
-	AttrCaptureState:      "state",
-	AttrCaptureErrno:      "errno",
-	AttrCaptureUnsynced:   "unsynced",
-	AttrCaptureFileSize:   "file_size",
-	AttrCaptureTorn:       "torn",
+	AttrCaptureName:         "name",
+	AttrCaptureDeviceName:   "device_name",
+	AttrCaptureFamily:       "family",
+	AttrCaptureLogfile:      "logfile",
+	AttrCaptureSnaplen:      "snaplen",
+	AttrCaptureQueueSize:    "queue_size",
+	AttrCaptureFormat:       "format",
+	AttrCaptureIO:           "io",
+	AttrCaptureState:        "state",
+	AttrCaptureErrno:        "errno",
+	AttrCaptureUnsynced:     "unsynced",
+	AttrCaptureFileSize:     "file_size",
+	AttrCaptureTorn:         "torn",
+	AttrCaptureSyncInterval: "sync_interval",
 }
 
 // Numbers of the attributes of set stats.
@@ -335,6 +339,7 @@ func Requests() []Request {
 			{Number: AttrCaptureQueueSize, Name: "queue_size", Type: "u64", Min: 65536, Max: 4294967296, Refusal: "queue_size: must be 65536..4294967296"},
 			{Number: AttrCaptureFormat, Name: "format", Type: "u32", Min: 0, Max: 1, Refusal: "format: must be pcapng or pcap"},
 			{Number: AttrCaptureIO, Name: "io", Type: "u32", Min: 0, Max: 3, Refusal: "io: must be buffered, direct, auto or discard"},
+			{Number: AttrCaptureSyncInterval, Name: "sync_interval", Type: "u32", Min: 0, Max: 3600, Refusal: "sync_interval: must be 0..3600"},
 		}},
 		{Command: CmdStart, Name: "start", Dump: false, Attrs: []RequestAttr{
 			{Number: AttrCaptureName, Name: "name", Type: "string", Min: 1, Max: 15, Refusal: "name: must be 1..15 bytes"},

@@ -57,6 +57,9 @@ func encodeSettings(s Settings) ([]byte, error) {
 	if s.IO != nil {
 		ae.Uint32(AttrCaptureIO, uint32(*s.IO))
 	}
+	if s.SyncInterval != nil {
+		ae.Uint32(AttrCaptureSyncInterval, *s.SyncInterval)
+	}
 	return ae.Encode()
 }
 
@@ -122,6 +125,8 @@ func (c *Capture) decode(ad *netlink.AttributeDecoder) {
 		c.Format = Format(ad.Uint32())
 	case AttrCaptureIO:
 		c.IO = IO(ad.Uint32())
+	case AttrCaptureSyncInterval:
+		c.SyncInterval = ad.Uint32()
 	case AttrCaptureState:
 		c.State = State(ad.Uint32())
 	case AttrCaptureErrno:

@@ -166,8 +166,7 @@ void ksnif_capture_ended(struct ksnif_run *run)
 
 	mutex_lock(&cap->lock);
 	cap->state = run->error ? KSNIF_STATE_FAILED : KSNIF_STATE_STOPPED;
-	/* nobody wakes the writer in these states; what woke it too late is taken back */
-	cancel_delayed_work(&run->work);
+	ksnif_writer_rest(run);	/* nobody wakes it in these states */
 	smp_store_release(&run->ended, true); /* pairs with run_wait() */
 	ksnif_netlink_event(cap, run->error ? KSNIF_CMD_FAILED : KSNIF_CMD_STOPPED);
 	wake_up_all(&run->waiters);

@@ -22,7 +22,7 @@ u16 ksnif_device_linktype(const struct net_device *dev)
 }
 
 /* An interface that is in no run yet; NULL without memory. */
-struct ksnif_iface *ksnif_iface_alloc(const char *name, u16 linktype, gfp_t gfp)
+ksnif_injectable struct ksnif_iface *ksnif_iface_alloc(const char *name, u16 linktype, gfp_t gfp)
 {
 	struct ksnif_iface *iface = kzalloc(sizeof(*iface), gfp);
 	int cpu;
@@ -40,6 +40,7 @@ struct ksnif_iface *ksnif_iface_alloc(const char *name, u16 linktype, gfp_t gfp)
 	iface->linktype = linktype;
 	return iface;
 }
+KSNIF_INJECT(ksnif_iface_alloc, NULL);
 
 static struct hlist_head *iface_head(struct ksnif_run *run, int ifindex)
 {

@@ -157,7 +157,8 @@ static int file_start_write_patiently(struct file *file)
 }
 
 /* One write; kernel_write() would wait for a thaw uninterruptibly. */
-static ssize_t file_write_once(struct ksnif_file *f, const u8 *buf, size_t len)
+static ksnif_injectable ssize_t ksnif_file_write_once(struct ksnif_file *f, const u8 *buf,
+						      size_t len)
 {
 	struct kvec vec = { .iov_base = (void *)buf, .iov_len = len };
 	struct iov_iter iter;
@@ -177,6 +178,7 @@ static ssize_t file_write_once(struct ksnif_file *f, const u8 *buf, size_t len)
 	file_end_write(f->file);
 	return ret;
 }
+KSNIF_INJECT(ksnif_file_write_once, ERRNO);
 
 /*
  * Write at the end of the file. @done is the number of bytes that the file system accepted,
@@ -195,7 +197,7 @@ int ksnif_file_write(struct ksnif_file *f, const u8 *buf, size_t len, size_t *do
 				return -EFBIG;
 			n = f->limit - f->pos;
 		}
-		ret = file_write_once(f, buf + *done, n);
+		ret = ksnif_file_write_once(f, buf + *done, n);
 		if (ret < 0) {
 			/* one that was accepted and could not be synced has grown the file */
 			f->pos = max(f->pos, i_size_read(file_inode(f->file)));
@@ -209,11 +211,18 @@ int ksnif_file_write(struct ksnif_file *f, const u8 *buf, size_t len, size_t *do
 	return 0;
 }
 
+/* What was written is on disk: 0, or a negative errno. */
+ksnif_injectable int ksnif_file_sync(struct ksnif_file *f)
+{
+	return vfs_fsync(f->file, 0);
+}
+KSNIF_INJECT(ksnif_file_sync, ERRNO);
+
 /*
  * Cut the file to @size bytes; writing goes on behind them. Waits while the file system is
  * frozen. 0 or a negative errno.
  */
-int ksnif_file_cut(struct ksnif_file *f, loff_t size)
+ksnif_injectable int ksnif_file_cut(struct ksnif_file *f, loff_t size)
 {
 	struct iattr attr = {
 		.ia_valid = ATTR_SIZE | ATTR_FILE | ATTR_MTIME | ATTR_CTIME,
@@ -233,6 +242,20 @@ int ksnif_file_cut(struct ksnif_file *f, loff_t size)
 		f->pos = size;
 	return err;
 }
+KSNIF_INJECT(ksnif_file_cut, ERRNO);
+
+/* Sets @f->file. 0 or a negative errno. */
+static ksnif_injectable int ksnif_file_filp_open(struct ksnif_file *f, const char *path)
+{
+	struct file *file = filp_open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK |
+				      O_LARGEFILE | O_NOCTTY, 0600);
+
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	f->file = file;
+	return 0;
+}
+KSNIF_INJECT(ksnif_file_filp_open, ERRNO);
 
 /*
  * Open, claim and empty a capture file, which is created with mode 0600 if it is not there.
@@ -245,15 +268,10 @@ int ksnif_file_open(struct ksnif_file *f, const char *path, struct netlink_ext_a
 	struct file *file;
 	int err;
 
-	err = file_check_path(path, extack);
+	err = file_check_path(path, extack) ?: ksnif_file_filp_open(f, path);
 	if (err)
 		goto out;
-	file = filp_open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_LARGEFILE |
-			 O_NOCTTY, 0600);
-	err = PTR_ERR_OR_ZERO(file);
-	if (err)
-		goto out;
-	f->file = file;
+	file = f->file;
 	f->pos = 0;
 	f->limit = rlimit(RLIMIT_FSIZE);
 

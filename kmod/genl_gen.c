@@ -132,6 +132,15 @@ const struct ksnif_attr ksnif_capture_attrs[KSNIF_A_CAPTURE_MAX + 1] = {
 		.name = "torn",
 		.type = KSNIF_ATTR_U32,
 	},
+	[KSNIF_A_CAPTURE_SYNC_INTERVAL] = {
+		.name = "sync_interval",
+		.type = KSNIF_ATTR_U32,
+		.min = 0ULL,
+		.max = 3600ULL,
+		.refusal = "sync_interval: must be 0..3600",
+		.twice = "sync_interval: given twice",
+		.busy = "sync_interval: cannot change while running",
+	},
 };
 
 const struct ksnif_attr ksnif_stats_attrs[KSNIF_A_STATS_MAX + 1] = {
@@ -299,7 +308,7 @@ static const struct nla_policy ksnif_get_nl_policy[KSNIF_A_CAPTURE_NAME + 1] = {
 };
 
 /* KSNIF_CMD_SET */
-static const struct nla_policy ksnif_set_nl_policy[KSNIF_A_CAPTURE_IO + 1] = {
+static const struct nla_policy ksnif_set_nl_policy[KSNIF_A_CAPTURE_SYNC_INTERVAL + 1] = {
 	[KSNIF_A_CAPTURE_NAME] =
 		NLA_POLICY_VALIDATE_FN(NLA_NUL_STRING, ksnif_capture_validate),
 	[KSNIF_A_CAPTURE_DEVICE_NAME] =
@@ -311,6 +320,7 @@ static const struct nla_policy ksnif_set_nl_policy[KSNIF_A_CAPTURE_IO + 1] = {
 	[KSNIF_A_CAPTURE_QUEUE_SIZE] = { .type = NLA_U64 },
 	[KSNIF_A_CAPTURE_FORMAT] = { .type = NLA_U32 },
 	[KSNIF_A_CAPTURE_IO] = { .type = NLA_U32 },
+	[KSNIF_A_CAPTURE_SYNC_INTERVAL] = { .type = NLA_U32 },
 };
 
 /* KSNIF_CMD_START */
@@ -355,7 +365,7 @@ const struct genl_ops ksnif_nl_ops[7] = {
 		.cmd		= KSNIF_CMD_SET,
 		.doit		= ksnif_nl_set_doit,
 		.policy		= ksnif_set_nl_policy,
-		.maxattr	= KSNIF_A_CAPTURE_IO,
+		.maxattr	= KSNIF_A_CAPTURE_SYNC_INTERVAL,
 		.flags		= GENL_ADMIN_PERM,
 	},
 	{

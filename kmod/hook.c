@@ -98,6 +98,7 @@ static unsigned int hook_fn(void *priv, struct sk_buff *skb, const struct nf_hoo
 
 	/* softirqs can preempt us in process context, and on PREEMPT_RT always */
 	local_bh_disable();
+	ksnif_testpoint_hook();
 	hook_packet(run, skb, state->in);
 	local_bh_enable();
 	return NF_ACCEPT;

@@ -12,6 +12,7 @@
  *   settings.c  settings: checks and texts
  *   stats.c     the counters, summed up
  *   netlink.c   the control interface; proc.c: the same through procfs
+ *   testpoint.c where tests make it fail or wait, if built in
  *
  * Locks, outermost first:
  *   command      of a capture: serialises set, start and restart; may be held across file
@@ -39,6 +40,7 @@
 #include <linux/workqueue.h>
 
 #include "compat.h"
+#include "testpoint.h"
 #include "uapi/ksnif.h"
 
 struct net_device;
@@ -72,6 +74,7 @@ struct ksnif_settings {
 	u64 queue_size;			/* bytes of kernel memory for queued packets */
 	u64 format;			/* enum ksnif_format */
 	u64 io;				/* enum ksnif_io */
+	u64 sync_interval;		/* seconds between fsyncs; 0: only at flush and stop */
 	char *logfile;			/* absolute path; own allocation */
 };
 
@@ -84,6 +87,7 @@ struct ksnif_change {
 int ksnif_settings_init(struct ksnif_settings *s);
 int ksnif_settings_copy(struct ksnif_settings *to, const struct ksnif_settings *from);
 void ksnif_settings_free(struct ksnif_settings *s);
+int ksnif_settings_next(int attr);
 u64 *ksnif_settings_number(struct ksnif_settings *s, int attr);
 bool ksnif_settings_any_device(const struct ksnif_settings *s);
 void ksnif_settings_limits(void);
@@ -228,6 +232,7 @@ int ksnif_file_open(struct ksnif_file *f, const char *path,
 		    struct netlink_ext_ack *extack);		/* caller's context */
 int ksnif_file_write(struct ksnif_file *f, const u8 *buf, size_t len,
 		     size_t *done);				/* writer */
+int ksnif_file_sync(struct ksnif_file *f);			/* writer */
 int ksnif_file_cut(struct ksnif_file *f, loff_t size);		/* writer */
 void ksnif_file_close(struct ksnif_file *f);			/* writer: a kthread */
 
@@ -244,6 +249,7 @@ struct ksnif_batch {
 int ksnif_writer_init(struct ksnif_run *run);			/* process, may sleep */
 void ksnif_writer_free(struct ksnif_run *run);
 void ksnif_writer_wake(struct ksnif_run *run, enum ksnif_wake wake); /* any but NMI */
+void ksnif_writer_rest(struct ksnif_run *run);			/* the run is over */
 
 /* ---- run.c ---------------------------------------------------------------- */
 /* One run of a capture, from start to the next start. */
@@ -268,6 +274,7 @@ struct ksnif_run {
 
 	/* the writer's */
 	struct delayed_work work;	/* on cap->wq */
+	struct delayed_work sync;	/* there, too: due while the file has unsynced bytes */
 	struct ksnif_file file;		/* unused with io discard */
 	struct ksnif_batch batch;
 	atomic64_t file_size;		/* bytes that are whole blocks; others read it */

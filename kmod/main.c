@@ -25,6 +25,7 @@ static int __init ksnif_init(void)
 		err = ksnif_proc_register();
 	if (err)
 		goto err_proc;
+	ksnif_testpoint_register();
 	return 0;
 
 err_proc:
@@ -38,6 +39,7 @@ err_device:
 
 static void __exit ksnif_exit(void)
 {
+	ksnif_testpoint_unregister();
 	if (IS_ENABLED(CONFIG_KSNIF_PROCFS))
 		ksnif_proc_unregister();
 	ksnif_netlink_unregister();

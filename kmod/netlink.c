@@ -77,7 +77,7 @@ static int put_settings(struct sk_buff *skb, struct ksnif_settings *s)
 {
 	int attr, err = nla_put_string(skb, KSNIF_A_CAPTURE_DEVICE_NAME, s->device_name);
 
-	for (attr = KSNIF_A_CAPTURE_NAME + 1; attr <= KSNIF_A_CAPTURE_IO && !err; attr++)
+	for (attr = ksnif_settings_next(0); attr && !err; attr = ksnif_settings_next(attr))
 		if (ksnif_capture_attrs[attr].type != KSNIF_ATTR_STRING)
 			err = put_number(skb, attr, *ksnif_settings_number(s, attr));
 	return err;
@@ -127,7 +127,7 @@ static int get_change(struct genl_info *info, struct ksnif_change *change)
 {
 	int attr, err = 0;
 
-	for (attr = KSNIF_A_CAPTURE_NAME + 1; attr <= KSNIF_A_CAPTURE_IO && !err; attr++) {
+	for (attr = ksnif_settings_next(0); attr && !err; attr = ksnif_settings_next(attr)) {
 		const struct nlattr *nla = info->attrs[attr];
 
 		if (!nla)

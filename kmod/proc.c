@@ -69,7 +69,7 @@ static void show_state(struct seq_file *m, struct ksnif_status *st)
 		show_text(m, "errno", "none");
 	show_text(m, "unsynced", st->unsynced ? "yes" : "no");
 	show_text(m, "torn", st->torn ? "yes" : "no");
-	for (attr = KSNIF_A_CAPTURE_DEVICE_NAME; attr <= KSNIF_A_CAPTURE_IO; attr++)
+	for (attr = ksnif_settings_next(0); attr; attr = ksnif_settings_next(attr))
 		show_setting(m, &st->settings, attr);
 	show_number(m, "file_size", st->file_size);
 }

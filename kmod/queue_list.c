@@ -29,7 +29,7 @@ struct ksnif_queue {
 };
 
 /* A queue for @size bytes of records; NULL without memory. */
-struct ksnif_queue *ksnif_queue_alloc(u64 size)
+ksnif_injectable struct ksnif_queue *ksnif_queue_alloc(u64 size)
 {
 	struct ksnif_queue *q = kzalloc(sizeof(*q), GFP_KERNEL);
 
@@ -41,11 +41,18 @@ struct ksnif_queue *ksnif_queue_alloc(u64 size)
 	q->tail = &q->head;
 	return q;
 }
+KSNIF_INJECT(ksnif_queue_alloc, NULL);
 
 void ksnif_queue_free(struct ksnif_queue *q)
 {
 	kfree(q);
 }
+
+static ksnif_injectable struct ksnif_record *ksnif_record_alloc(size_t size)
+{
+	return kmalloc(size, GFP_NOWAIT | __GFP_NOWARN | __GFP_NOMEMALLOC);
+}
+KSNIF_INJECT(ksnif_record_alloc, NULL);
 
 /*
  * Get room for @caplen bytes of packet. That the queue is full is found out before any work
@@ -63,7 +70,7 @@ struct ksnif_record *ksnif_queue_reserve(struct ksnif_queue *q, u32 caplen)
 		atomic64_sub(charge, &q->used);
 		return ERR_PTR(-ENOBUFS);
 	}
-	rec = kmalloc(charge, GFP_NOWAIT | __GFP_NOWARN | __GFP_NOMEMALLOC);
+	rec = ksnif_record_alloc(charge);
 	if (!rec) {
 		atomic64_sub(charge, &q->used);
 		return ERR_PTR(-ENOMEM);

@@ -31,7 +31,7 @@ void ksnif_run_put(struct ksnif_run *run)
 }
 
 /* A run with the capture's settings, under cap->command; NULL without memory. */
-struct ksnif_run *ksnif_run_alloc(struct ksnif_capture *cap)
+ksnif_injectable struct ksnif_run *ksnif_run_alloc(struct ksnif_capture *cap)
 {
 	struct ksnif_run *run = kzalloc(sizeof(*run), GFP_KERNEL);
 
@@ -61,6 +61,7 @@ err:
 	ksnif_run_put(run);
 	return NULL;
 }
+KSNIF_INJECT(ksnif_run_alloc, NULL);
 
 /* The device captured by name must be there at start; its block leads the file. Takes RTNL. */
 int ksnif_run_find_device(struct ksnif_run *run, struct net *net,

@@ -36,6 +36,7 @@ int ksnif_settings_init(struct ksnif_settings *s)
 	s->queue_size = min_t(u64, 16 << 20, queue_size_max);
 	s->format = KSNIF_FORMAT_PCAPNG;
 	s->io = KSNIF_IO_BUFFERED;
+	s->sync_interval = 0;
 	s->logfile = kstrdup("/var/log/ksnif.pcapng", GFP_KERNEL);
 	return s->logfile ? 0 : -ENOMEM;
 }
@@ -59,6 +60,16 @@ bool ksnif_settings_any_device(const struct ksnif_settings *s)
 	return !strcmp(s->device_name, ANY_DEVICE);
 }
 
+/* The setting behind @attr in the order of their numbers, KSNIF_A_CAPTURE_*; 0 at the end. */
+int ksnif_settings_next(int attr)
+{
+	/* the capture's name is no setting, and what no request carries has no refusal */
+	for (attr = max_t(int, attr, KSNIF_A_CAPTURE_NAME) + 1; attr <= KSNIF_A_CAPTURE_MAX; attr++)
+		if (ksnif_capture_attrs[attr].refusal)
+			return attr;
+	return 0;
+}
+
 /* Where the setting @attr, KSNIF_A_CAPTURE_*, which is a number or an enum, is kept. */
 u64 *ksnif_settings_number(struct ksnif_settings *s, int attr)
 {
@@ -68,6 +79,7 @@ u64 *ksnif_settings_number(struct ksnif_settings *s, int attr)
 		[KSNIF_A_CAPTURE_QUEUE_SIZE] = offsetof(struct ksnif_settings, queue_size),
 		[KSNIF_A_CAPTURE_FORMAT] = offsetof(struct ksnif_settings, format),
 		[KSNIF_A_CAPTURE_IO] = offsetof(struct ksnif_settings, io),
+		[KSNIF_A_CAPTURE_SYNC_INTERVAL] = offsetof(struct ksnif_settings, sync_interval),
 	};
 
 	return (void *)s + offset[attr];

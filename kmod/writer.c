@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The writer: takes records from the queue, puts them into batches in the form of the file
- * and writes those. One work item per run, on its capture's own ordered workqueue, so that
- * it is never in two places at once and everything marked "writer only" needs no lock.
+ * and writes those. Two work items per run, one to write and one to sync every sync_interval,
+ * on its capture's own ordered workqueue, so that it is never in two places at once and
+ * everything marked "writer only" needs no lock.
  *
  * It also ends the run: at stop it drains the queue, writes the statistics, syncs and closes;
  * at an error it takes the hook away, counts what can no longer be written and cuts the file
@@ -23,13 +24,23 @@
 /* A record's way to the file takes at most this, and the time of the write: less than 1 s. */
 #define WRITER_DELAY		(HZ / 10)
 
-/* Make the writer look at the queue. */
+/* Make the writer look at the queue. sync has a timer of its own, which this leaves alone. */
 void ksnif_writer_wake(struct ksnif_run *run, enum ksnif_wake wake)
 {
 	if (wake == KSNIF_WAKE_SOON)
 		queue_delayed_work(run->cap->wq, &run->work, WRITER_DELAY);
 	else if (wake == KSNIF_WAKE_NOW)
 		mod_delayed_work(run->cap->wq, &run->work, 0);
+}
+
+/*
+ * The file has bytes that no fsync has seen. The first of them decides when the next one is
+ * due; an idle file has none, so that nothing wakes the writer for it.
+ */
+static void writer_unsynced(struct ksnif_run *run)
+{
+	if (run->settings.sync_interval)
+		queue_delayed_work(run->cap->wq, &run->sync, run->settings.sync_interval * HZ);
 }
 
 /*
@@ -68,8 +79,10 @@ static int writer_write(struct ksnif_run *run)
 	loff_t start = run->file.pos;
 	int err = 0;
 
-	if (!discard)
+	if (!discard) {
 		err = ksnif_file_write(&run->file, b->buf, b->len, &done);
+		writer_unsynced(run);
+	}
 	while (b->first != b->last && b->first->end <= done) {
 		struct ksnif_record *rec = b->first;
 
@@ -216,7 +229,8 @@ static void writer_sync(struct ksnif_run *run)
 
 	if (!run->file.file || run->unsynced)
 		return;
-	err = vfs_fsync(run->file.file, 0);
+	cancel_delayed_work(&run->sync);
+	err = ksnif_file_sync(&run->file);
 	if (err) {
 		run->unsynced = true;
 		writer_fail(run, err);
@@ -259,8 +273,8 @@ static void writer_flushed(struct ksnif_run *run, u64 upto)
 	wake_up_all(&run->waiters);
 }
 
-/* Returns true if the run has come to its end. */
-static bool writer_pass(struct ksnif_run *run)
+/* Returns true if the run has come to its end. @sync: what is written is to be on disk. */
+static bool writer_pass(struct ksnif_run *run, bool sync)
 {
 	u64 flush = READ_ONCE(run->flush_wanted);
 	/* pairs with the release in capture_begin_stop() */
@@ -269,7 +283,7 @@ static bool writer_pass(struct ksnif_run *run)
 	if (stopping)
 		synchronize_net();	/* the last hook has queued its packet */
 	writer_fail(run, writer_drain(run));
-	if (flush != run->flush_done)
+	if (sync || flush != run->flush_done)
 		writer_sync(run);
 
 	if (!stopping && !run->error) {
@@ -285,9 +299,8 @@ static bool writer_pass(struct ksnif_run *run)
 	return true;
 }
 
-static void writer_work(struct work_struct *work)
+static void writer_run(struct ksnif_run *run, bool sync)
 {
-	struct ksnif_run *run = container_of(to_delayed_work(work), struct ksnif_run, work);
 	const struct cred *cred = NULL, *old;
 	bool ended;
 
@@ -295,7 +308,7 @@ static void writer_work(struct work_struct *work)
 		cred = get_cred(run->file.file->f_cred);	/* outlives the close */
 		old = override_creds(cred);
 	}
-	ended = writer_pass(run);
+	ended = writer_pass(run, sync);
 	if (cred) {
 		revert_creds(old);
 		put_cred(cred);
@@ -304,10 +317,29 @@ static void writer_work(struct work_struct *work)
 		ksnif_capture_ended(run);	/* the run may be gone after this */
 }
 
+/* cap->wq is ordered: these two never run at the same time. */
+static void writer_work(struct work_struct *work)
+{
+	writer_run(container_of(to_delayed_work(work), struct ksnif_run, work), false);
+}
+
+static void writer_sync_work(struct work_struct *work)
+{
+	writer_run(container_of(to_delayed_work(work), struct ksnif_run, sync), true);
+}
+
+/* The writer's last pass is over: take back what would bring another. Nobody wakes it again. */
+void ksnif_writer_rest(struct ksnif_run *run)
+{
+	cancel_delayed_work(&run->work);
+	cancel_delayed_work(&run->sync);
+}
+
 /* 0 or -ENOMEM. */
 int ksnif_writer_init(struct ksnif_run *run)
 {
 	INIT_DELAYED_WORK(&run->work, writer_work);
+	INIT_DELAYED_WORK(&run->sync, writer_sync_work);
 	run->batch.buf = kvmalloc(WRITER_BATCH_SIZE, GFP_KERNEL);
 	return run->batch.buf ? 0 : -ENOMEM;
 }

@@ -72,11 +72,12 @@ func TestRefusalNamesAttributeAndRange(t *testing.T) {
 	require.NoError(t, err)
 	capture := s.set("capture")
 	for name, want := range map[string]string{
-		"device_name": "device_name: must be 1..15 bytes",
-		"family":      "family: must be inet, ip or ip6",
-		"snaplen":     "snaplen: must be 0..262144",
-		"queue_size":  "queue_size: must be 65536..4294967296",
-		"format":      "format: must be pcapng or pcap",
+		"device_name":   "device_name: must be 1..15 bytes",
+		"family":        "family: must be inet, ip or ip6",
+		"snaplen":       "snaplen: must be 0..262144",
+		"queue_size":    "queue_size: must be 65536..4294967296",
+		"format":        "format: must be pcapng or pcap",
+		"sync_interval": "sync_interval: must be 0..3600",
 	} {
 		assert.Equal(t, want, capture.attr(name).refusal())
 	}

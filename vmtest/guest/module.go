@@ -73,7 +73,7 @@ func reset(t testing.TB, c *genl.Client, to *genl.Capture) {
 	}
 	settings := genl.Settings{
 		DeviceName: &to.DeviceName, Family: &to.Family, Logfile: &to.Logfile, Snaplen: &to.Snaplen,
-		QueueSize: &to.QueueSize, Format: &to.Format, IO: &to.IO,
+		QueueSize: &to.QueueSize, Format: &to.Format, IO: &to.IO, SyncInterval: &to.SyncInterval,
 	}
 	if err := c.Set(ctx, settings); err != nil {
 		t.Errorf("put settings back: %v", err)

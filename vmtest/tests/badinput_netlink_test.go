@@ -31,6 +31,7 @@ type badMessage struct {
 // What the kernel's own parser says.
 const (
 	textUnknown  = "Unknown attribute type"
+	textNone     = "Unsupported attribute" // one that no request carries, below one that does
 	textLength   = "invalid attribute length"
 	textNested   = "NLA_F_NESTED not expected"
 	textPolicy   = "Attribute failed policy validation"
@@ -150,11 +151,13 @@ func unknownAttributes() []badMessage {
 		}
 	}
 	var rows []badMessage
-	for _, number := range []uint16{
-		0, genl.AttrCaptureState, genl.AttrCaptureErrno, genl.AttrCaptureUnsynced, genl.AttrCaptureFileSize,
-		genl.AttrCaptureTorn, genl.AttrCaptureTorn + 1, 0x3fff,
-	} {
+	for _, number := range []uint16{0, genl.AttrCaptureSyncInterval + 1, 0x3fff} {
 		rows = append(rows, unknown(genl.CmdSet, number))
+	}
+	for number := uint16(genl.AttrCaptureState); number <= genl.AttrCaptureTorn; number++ {
+		row := unknown(genl.CmdSet, number)
+		row.text = textNone
+		rows = append(rows, row)
 	}
 	for _, c := range []uint8{genl.CmdGet, genl.CmdStart, genl.CmdStop, genl.CmdRestart, genl.CmdFlush} {
 		rows = append(rows, unknown(c, genl.AttrCaptureSnaplen))
@@ -162,16 +165,16 @@ func unknownAttributes() []badMessage {
 	dump := unknown(genl.CmdStats, genl.AttrStatsCPU)
 	dump.name, dump.flags = "attribute 2 in a dump of stats", dumpFlags
 	behind := unknown(genl.CmdSet, genl.AttrCaptureState)
-	behind.name = "unknown attribute behind a good one"
+	behind.name, behind.text = "unknown attribute behind a good one", textNone
 	behind.attrs = [][]byte{attrU32(genl.AttrCaptureSnaplen, 64), attrU32(genl.AttrCaptureState, 1)}
 	return append(rows, unknown(genl.CmdStats, genl.AttrStatsCPU), dump, behind)
 }
 
 // attrNames are the attributes of a set.
-var attrNames = []string{
+var attrNames = map[uint16]string{
 	genl.AttrCaptureName: "name", genl.AttrCaptureDeviceName: "device_name", genl.AttrCaptureFamily: "family",
 	genl.AttrCaptureLogfile: "logfile", genl.AttrCaptureSnaplen: "snaplen", genl.AttrCaptureQueueSize: "queue_size",
-	genl.AttrCaptureFormat: "format", genl.AttrCaptureIO: "io",
+	genl.AttrCaptureFormat: "format", genl.AttrCaptureIO: "io", genl.AttrCaptureSyncInterval: "sync_interval",
 }
 
 // good is an attribute that a set would take.
@@ -205,11 +208,12 @@ func wrongTypes() []badMessage {
 	width(genl.AttrCaptureFamily, 0, 1, 8)
 	width(genl.AttrCaptureFormat, 0, 2, 8)
 	width(genl.AttrCaptureIO, 0, 3, 8)
+	width(genl.AttrCaptureSyncInterval, 0, 2, 8)
 	rows = append(rows, badMessage{
 		name: "snaplen as text", attrs: [][]byte{attrString(genl.AttrCaptureSnaplen, "262144")},
 		errno: unix.EINVAL, text: textLength, at: genl.AttrCaptureSnaplen,
 	})
-	for number := uint16(1); int(number) < len(attrNames); number++ {
+	for number := range attrNames {
 		nested := good(number)
 		nested[3] |= flagNested >> 8
 		rows = append(rows, badMessage{
@@ -268,6 +272,9 @@ func outOfRange(t testing.TB) []badMessage {
 	for _, v := range []uint32{genl.SnaplenMax + 1, 1 << 31, 1<<32 - 1} {
 		add(genl.AttrCaptureSnaplen, attrU32(genl.AttrCaptureSnaplen, v), uint64(v), unix.ERANGE, "0..262144")
 	}
+	for _, v := range []uint32{genl.SyncIntervalMax + 1, 1 << 31, 1<<32 - 1} {
+		add(genl.AttrCaptureSyncInterval, attrU32(genl.AttrCaptureSyncInterval, v), uint64(v), unix.ERANGE, "0..3600")
+	}
 	most := queueSizeMax(t)
 	for _, v := range []uint64{0, 1, genl.QueueSizeMin - 1, most + 1, genl.QueueSizeMax + 1, 1<<64 - 1} {
 		add(genl.AttrCaptureQueueSize, attrU64(genl.AttrCaptureQueueSize, v), v, unix.ERANGE, fmt.Sprintf("65536..%d", most))
@@ -292,7 +299,7 @@ func givenTwice() []badMessage {
 		}
 	}
 	var rows []badMessage
-	for number := uint16(1); int(number) < len(attrNames); number++ {
+	for number := range attrNames {
 		rows = append(rows, twice(genl.CmdSet, number))
 	}
 	for c := range requestNames {

@@ -28,6 +28,7 @@ const (
 	tooLong     = "control: too long for a command"
 	snaplenMust = "snaplen: must be 0..262144"
 	ioMust      = "io: must be buffered, direct, auto or discard"
+	syncMust    = "sync_interval: must be 0..3600"
 	nameMust    = "device_name: must be 1..15 bytes"
 	pathMust    = "logfile: must be 1..4095 bytes"
 )
@@ -79,6 +80,11 @@ func badWrites(t testing.TB) []badWrite {
 		{"queue_size 4294967297\n", unix.ERANGE, size},
 		{fmt.Sprintf("queue_size %d\n", queueSizeMax(t)+1), unix.ERANGE, size},
 		{"queue_size 16M\n", unix.EINVAL, size},
+		{"sync_interval 3601\n", unix.ERANGE, syncMust},
+		{"sync_interval 4294967296\n", unix.ERANGE, syncMust},
+		{"sync_interval 18446744073709551616\n", unix.ERANGE, syncMust},
+		{"sync_interval 1.5\n", unix.EINVAL, syncMust},
+		{"sync_interval\n", unix.EINVAL, whichOne},
 		// words
 		{"family ipv4\n", unix.EINVAL, "family: must be inet, ip or ip6"},
 		{"family 1\n", unix.EINVAL, "family: must be inet, ip or ip6"},

@@ -35,7 +35,7 @@ func until(t *testing.T, p *place, r *genl.EventReader, snaplen uint32) []*genl.
 var (
 	stateAttrs    = []string{"name", "state", "errno", "unsynced", "torn"}
 	deviceAttrs   = []string{"name", "device_name"}
-	settingsAttrs = []string{"name", "device_name", "family", "snaplen", "queue_size", "format", "io"}
+	settingsAttrs = []string{"name", "device_name", "family", "snaplen", "queue_size", "format", "io", "sync_interval"}
 )
 
 func stateEvent(typ genl.EventType, state genl.State, errno unix.Errno) *genl.Event {

@@ -44,10 +44,11 @@ func TestEveryCommand(t *testing.T) {
 		require.Equal(t, told{Stdout: want}, p.ksnifctl(args...), "ksnifctl %v", args)
 	}
 	quiet("set", "device_name", "lo", "family", "inet", "logfile", file, "snaplen", "96", "queue_size", "2M", "format", "pcapng")
-	prints("device_name  lo\nfamily       inet\nlogfile      "+file+"\nsnaplen      96\nqueue_size   2M\nformat       pcapng\nio           buffered\n", "get")
+	prints("device_name    lo\nfamily         inet\nlogfile        "+file+"\nsnaplen        96\nqueue_size     2M\n"+
+		"format         pcapng\nio             buffered\nsync_interval  0\n", "get")
 	for name, value := range map[string]string{
 		"device_name": "lo", "family": "inet", "logfile": file, "snaplen": "96", "queue_size": "2097152", "format": "pcapng",
-		"io": "buffered",
+		"io": "buffered", "sync_interval": "0",
 	} {
 		prints(value+"\n", "get", name)
 		quiet("set", name, value) // what get prints, set takes

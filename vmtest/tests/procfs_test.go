@@ -89,12 +89,13 @@ func TestControl(t *testing.T) {
 	file := p.path("a b")
 	for _, line := range []string{
 		"device_name any", "family inet", "logfile " + file, "snaplen 96", "queue_size 1048576\n", "format pcapng\n", "io buffered\n",
+		"sync_interval 7\n",
 	} {
 		require.Zero(t, p.control([]byte(line)), line)
 	}
 	want := genl.Capture{
 		Name: "default", DeviceName: "any", Logfile: file, Snaplen: 96, QueueSize: 1 << 20,
-		Format: genl.FormatPcapng, IO: genl.IOBuffered,
+		Format: genl.FormatPcapng, IO: genl.IOBuffered, SyncInterval: 7,
 	}
 	assert.Equal(t, want, *p.Get())
 

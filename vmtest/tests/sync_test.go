@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0
+
+package tests
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"ksnif/genl"
+	"ksnif/vmtest/guest"
+	"ksnif/vmtest/pcapread"
+)
+
+// quietJournal mounts a file system that writes by itself so seldom that no test sees it, and leaves its inode tables alone.
+const quietJournal = "noatime,commit=3600,noinit_itable"
+
+// flushes counts the requests to flush its cache that the disk has answered: an fsync makes at least one.
+func (d *disk) flushes() uint64 {
+	d.t.Helper()
+	b, err := os.ReadFile(filepath.Join("/sys/block", filepath.Base(d.loop), "stat"))
+	require.NoError(d.t, err)
+	const flushIOs = 15 // Documentation/block/stat.rst
+	fields := strings.Fields(string(b))
+	require.Greater(d.t, len(fields), flushIOs)
+	n, err := strconv.ParseUint(fields[flushIOs], 10, 64)
+	require.NoError(d.t, err)
+	return n
+}
+
+// quietWriteback keeps the kernel from writing pages back before somebody asks it to.
+func quietWriteback(t testing.TB) {
+	t.Helper()
+	for _, name := range []string{"dirty_expire_centisecs", "dirty_writeback_centisecs"} {
+		path := filepath.Join("/proc/sys/vm", name)
+		before, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(path, []byte("360000"), 0o600))
+		t.Cleanup(func() { assert.NoError(t, os.WriteFile(path, before, 0o600)) })
+	}
+}
+
+// syncing is a running capture to a disk that nobody but it makes flush its cache.
+func syncing(t *testing.T, interval uint32) (*disk, *capture) {
+	t.Helper()
+	quietWriteback(t)
+	d := newDisk(t, 16, quietJournal)
+	quietDummy(t, nil, "load0")
+	c := newCapture(t, nil, genl.Settings{
+		DeviceName: ptr("load0"), Logfile: ptr(d.file("capture")), SyncInterval: &interval,
+	})
+	unix.Sync()
+	c.Start()
+	return d, c
+}
+
+// quiet checks that the disk flushes nothing for several intervals of a second.
+func (d *disk) quiet(why string) {
+	d.t.Helper()
+	before := d.flushes()
+	time.Sleep(3500 * time.Millisecond)
+	assert.Equal(d.t, before, d.flushes(), "flushes %s", why)
+}
+
+// TestSyncInterval counts the flushes of a disk: one follows each burst of packets, none comes while nothing is
+// written, and what came before it survives a power cut without a flush command.
+func TestSyncInterval(t *testing.T) {
+	const burst = 100
+	d, c := syncing(t, 1)
+	f := d.flushes()
+	next := func(what string) {
+		t.Helper()
+		eventually(t, what, func() bool { return d.flushes() > f })
+		d.quiet("behind " + what)
+		f = d.flushes()
+	}
+	next("the fsync of the file's header")
+	for range 3 {
+		sendNumbered(t, nil, "load0", burst)
+		began := time.Now()
+		eventually(t, "a burst is written", func() bool { return c.Stats().Queued == 0 })
+		eventually(t, "an fsync", func() bool { return d.flushes() > f })
+		assert.Less(t, time.Since(began), guest.Limit(2*time.Second), "sync_interval and a second")
+		next("the fsync of a burst")
+	}
+	assert.EqualValues(t, 3*burst, c.Stats().Written)
+	d.Unplug()
+	c.Stop()
+	d.umount()
+	d.Heal()
+	d.mount(quietJournal)
+	file, err := pcapread.Read(c.File)
+	if err != nil {
+		require.ErrorAs(t, err, new(*pcapread.TornError)) // behind what was synced, anything may be
+	}
+	require.GreaterOrEqual(t, len(file.Packets), 3*burst, "packets on disk")
+	checkSessions(t, file.Packets[:3*burst])
+	d.umount()
+}
+
+// TestSyncIntervalBusy has packets come all the time: the interval runs from the first unsynced one, not from the last.
+func TestSyncIntervalBusy(t *testing.T) {
+	d, c := syncing(t, 1)
+	load := startFlood(t, nil, "load0", floodSpec{Rate: 500})
+	for i := range 3 {
+		before := d.flushes()
+		eventually(t, "fsync "+strconv.Itoa(i)+" under load", func() bool { return d.flushes() > before })
+	}
+	assert.Equal(t, genl.StateRunning, c.Get().State)
+	load.Stop()
+	checkNumbers(t, c.StopRead().Packets, 0)
+	d.umount()
+}
+
+// TestSyncIntervalNone is the default: nothing is synced before flush or stop.
+func TestSyncIntervalNone(t *testing.T) {
+	d, c := syncing(t, 0)
+	sendNumbered(t, nil, "load0", 100)
+	eventually(t, "the packets are written", func() bool { return c.Stats().Written == 100 })
+	d.quiet("without an interval")
+	before := d.flushes()
+	c.Flush()
+	assert.Greater(t, d.flushes(), before, "flushes of a flush command")
+	checkAllNumbered(t, c.StopRead(), 100)
+	d.umount()
+}
+
+// TestSyncIntervalError has the disk fail between two fsyncs. Nobody asks for the second one.
+func TestSyncIntervalError(t *testing.T) {
+	d := newDisk(t, 16, "")
+	quietDummy(t, nil, "load0")
+	c := newCapture(t, nil, genl.Settings{
+		DeviceName: ptr("load0"), Logfile: ptr(d.file("capture")), SyncInterval: ptr(uint32(1)),
+	})
+	events := c.listen()
+	c.Start()
+	expect(t, events, genl.EventStarted)
+	load := startFlood(t, nil, "load0", floodSpec{Rate: 2000})
+	c.waitWritten(10)
+	d.FailWrites()
+	c.awaitFailure(events, failure{Errno: unix.EIO, Unsynced: true})
+	load.Stop()
+	checkEquations(t, c.Stats())
+	c.checkStopAfter(unix.EIO)
+	d.Heal()
+	d.umount()
+	c.Set(genl.Settings{SyncInterval: ptr(uint32(0))})
+	c.checkNextStart("load0")
+}
+
+// TestSyncIntervalDiscard has no file to sync, and an interval that has to fire for nothing.
+func TestSyncIntervalDiscard(t *testing.T) {
+	quietDummy(t, nil, "load0")
+	c := newCapture(t, nil, genl.Settings{DeviceName: ptr("load0"), IO: ptr(genl.IODiscard), SyncInterval: ptr(uint32(1))})
+	c.Start()
+	sendNumbered(t, nil, "load0", 100)
+	eventually(t, "all are discarded", func() bool { return c.Stats().Discarded == 100 })
+	time.Sleep(1500 * time.Millisecond)
+	assert.Equal(t, genl.StateRunning, c.Get().State)
+	c.Stop()
+	assert.EqualValues(t, 100, c.Stats().Discarded)
+	assert.NoFileExists(t, c.File)
+}
