@@ -89,6 +89,25 @@ func (f *Fault) Disarm() (left int) {
 	return left
 }
 
+// Inject lets fail_function have a function of the module return an error. Of one that returns NULL in every case, the
+// error does not matter, and the result is true.
+func (f *Fault) Inject(function string, errno unix.Errno) (null bool) {
+	f.t.Helper()
+	list, err := os.ReadFile(debugfs + "error_injection/list")
+	if err != nil {
+		f.t.Fatalf("fault injection: %v", err)
+	}
+	for line := range strings.Lines(string(list)) {
+		words := strings.Fields(line)
+		null = null || words[0] == function && words[len(words)-1] == "NULL"
+	}
+	f.Set("inject", function)
+	if !null {
+		f.Set(function+"/retval", fmt.Sprintf("%#x", -uint64(errno)))
+	}
+	return null
+}
+
 // FailCaches lets failslab fail in the slab caches that a pattern of names matches, and in no others.
 func (f *Fault) FailCaches(pattern string, except ...string) {
 	f.t.Helper()
