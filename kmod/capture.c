@@ -230,7 +230,7 @@ static int capture_lock(struct ksnif_capture *cap, unsigned long deadline,
 	if (left < 0)
 		return -EINTR;
 	if (!left)
-		return ksnif_refuse(extack, -EINPROGRESS, "another command is at work: try again");
+		return ksnif_refuse(extack, -EINPROGRESS, "another command is at work");
 	return 0;
 }
 
