@@ -123,6 +123,8 @@ func remedy(command string, e *genl.Error) string {
 			return "run ksnifctl stop first"
 		case unix.EOPNOTSUPP:
 			return "use buffered or discard"
+		case unix.EINPROGRESS:
+			return "try again"
 		}
 	}
 	switch e.Err {

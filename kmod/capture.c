@@ -11,7 +11,8 @@
  *      +--------- stop ---------- failed <-------- with an error ----------+
  *
  * A run is made by start and ended by the writer. Commands only begin things and wait, two
- * seconds at most: netlink's own lock is held across a command.
+ * seconds at most (restart: for each of its two halves): netlink's own lock is held across a
+ * command.
  */
 #include <linux/netdevice.h>
 #include <linux/rtnetlink.h>
@@ -48,6 +49,9 @@ static int capture_may_start(struct ksnif_capture *cap, struct netlink_ext_ack *
 		return ksnif_refuse(extack, -EALREADY, "start: already running: use restart");
 	if (state == KSNIF_STATE_STOPPING)
 		return ksnif_refuse(extack, -EINPROGRESS, "start: still stopping: try again");
+	if (READ_ONCE(cap->opening))
+		return ksnif_refuse(extack, -EBUSY,
+				    "logfile: the file system of an earlier start does not answer");
 	if (cap->settings.format == KSNIF_FORMAT_PCAP &&
 	    ksnif_settings_any_device(&cap->settings))
 		return ksnif_refuse(extack, -EINVAL,
@@ -96,7 +100,8 @@ static int capture_make_wq(struct ksnif_capture *cap)
  * Under cap->command; the caller holds the namespace. The file is truncated last: a refused
  * start changes nothing.
  */
-static int capture_start(struct ksnif_capture *cap, struct netlink_ext_ack *extack)
+static int capture_start(struct ksnif_capture *cap, unsigned long deadline,
+			 struct netlink_ext_ack *extack)
 {
 	struct net *net = cap->net;
 	struct ksnif_run *run;
@@ -119,7 +124,7 @@ static int capture_start(struct ksnif_capture *cap, struct netlink_ext_ack *exta
 	if (err)
 		goto err_free;
 	if (run->settings.io != KSNIF_IO_DISCARD)
-		err = ksnif_file_open(&run->file, run->settings.logfile, extack);
+		err = ksnif_run_open(run, deadline, extack);
 	if (err)
 		goto err_unhook;
 	capture_publish(cap, run);
@@ -159,6 +164,12 @@ static void capture_release(struct kref *ref)
 	queue_work(reaper, &container_of(ref, struct ksnif_capture, ref)->reap);
 }
 
+/* Any context. The capture is freed later, by a worker of its own. */
+void ksnif_capture_put(struct ksnif_capture *cap)
+{
+	kref_put(&cap->ref, capture_release);
+}
+
 /* For the writer: the file is closed, the run over. The run may be freed on return. */
 void ksnif_capture_ended(struct ksnif_run *run)
 {
@@ -171,18 +182,19 @@ void ksnif_capture_ended(struct ksnif_run *run)
 	ksnif_netlink_event(cap, run->error ? KSNIF_CMD_FAILED : KSNIF_CMD_STOPPED);
 	wake_up_all(&run->waiters);
 	mutex_unlock(&cap->lock);
-	kref_put(&cap->ref, capture_release);
+	ksnif_capture_put(cap);
 }
 
 #define KSNIF_CUT_SHORT	"the capture file could not be written to the end"
 
 /* Wait until the run has ended or all its flushes up to @flush are done. */
-static int run_wait(struct ksnif_run *run, u64 flush, struct netlink_ext_ack *extack)
+static int run_wait(struct ksnif_run *run, u64 flush, unsigned long deadline,
+		    struct netlink_ext_ack *extack)
 {
 	long left = wait_event_killable_timeout(run->waiters,
 						READ_ONCE(run->ended) ||
 						READ_ONCE(run->flush_done) >= flush,
-						KSNIF_WAIT);
+						ksnif_wait_left(deadline));
 
 	if (left < 0)
 		return -EINTR;
@@ -207,14 +219,36 @@ int ksnif_explain(int err, struct netlink_ext_ack *extack)
 	return err;
 }
 
-/* Change settings, all or none. 0, -EBUSY if the state does not allow it, -EINTR. */
+/* Take cap->command. 0, -EINTR, or -EINPROGRESS if others have it until @deadline. */
+static int capture_lock(struct ksnif_capture *cap, unsigned long deadline,
+			struct netlink_ext_ack *extack)
+{
+	long left = wait_event_killable_timeout(cap->commands, mutex_trylock(&cap->command),
+						ksnif_wait_left(deadline));
+
+	if (left < 0)
+		return -EINTR;
+	if (!left)
+		return ksnif_refuse(extack, -EINPROGRESS, "another command is at work");
+	return 0;
+}
+
+static void capture_unlock(struct ksnif_capture *cap)
+{
+	mutex_unlock(&cap->command);
+	wake_up(&cap->commands);
+}
+
+/*
+ * Change settings, all or none. 0, -EBUSY if the state does not allow it, -EINPROGRESS, -EINTR.
+ */
 int ksnif_capture_set(struct ksnif_capture *cap, struct ksnif_change *change,
 		      struct netlink_ext_ack *extack)
 {
-	int err;
+	int err = capture_lock(cap, jiffies + KSNIF_WAIT, extack);
 
-	if (mutex_lock_killable(&cap->command))
-		return -EINTR;
+	if (err)
+		return err;
 	mutex_lock(&cap->lock);
 	err = ksnif_change_allowed(change, cap->state, extack);
 	if (!err) {
@@ -224,15 +258,12 @@ int ksnif_capture_set(struct ksnif_capture *cap, struct ksnif_change *change,
 		ksnif_netlink_event(cap, KSNIF_CMD_SETTINGS_CHANGED);
 	}
 	mutex_unlock(&cap->lock);
-	mutex_unlock(&cap->command);
+	capture_unlock(cap);
 	return err;
 }
 
-/*
- * Stop, and wait until the file is synced and closed: 0; the run's first write or fsync
- * error, once; -EINPROGRESS if it takes longer; -EINTR. It stops all the same.
- */
-int ksnif_capture_stop(struct ksnif_capture *cap, struct netlink_ext_ack *extack)
+static int capture_stop(struct ksnif_capture *cap, unsigned long deadline,
+			struct netlink_ext_ack *extack)
 {
 	struct ksnif_run *run = NULL;
 	int err = 0;
@@ -250,7 +281,7 @@ int ksnif_capture_stop(struct ksnif_capture *cap, struct netlink_ext_ack *extack
 	mutex_unlock(&cap->lock);
 
 	if (run) {
-		err = run_wait(run, U64_MAX, extack);
+		err = run_wait(run, U64_MAX, deadline, extack);
 		if (err != -EINPROGRESS && err != -EINTR) {
 			mutex_lock(&cap->lock);
 			run->reported = true;
@@ -261,17 +292,30 @@ int ksnif_capture_stop(struct ksnif_capture *cap, struct netlink_ext_ack *extack
 	return err && !extack->_msg ? ksnif_refuse(extack, err, KSNIF_CUT_SHORT) : err;
 }
 
+/*
+ * Stop, and wait until the file is synced and closed: 0; the run's first write or fsync
+ * error, once; -EINPROGRESS if it takes longer; -EINTR. It stops all the same.
+ */
+int ksnif_capture_stop(struct ksnif_capture *cap, struct netlink_ext_ack *extack)
+{
+	return capture_stop(cap, jiffies + KSNIF_WAIT, extack);
+}
+
 static int capture_command(struct ksnif_capture *cap, bool stop, struct netlink_ext_ack *extack)
 {
-	int err = 0;
+	unsigned long deadline = jiffies + KSNIF_WAIT;
+	int err = capture_lock(cap, deadline, extack);
 
-	if (mutex_lock_killable(&cap->command))
-		return -EINTR;
-	if (stop && READ_ONCE(cap->state) != KSNIF_STATE_FAILED)
-		err = ksnif_capture_stop(cap, extack);
+	if (err)
+		return err;
+	if (stop && READ_ONCE(cap->state) != KSNIF_STATE_FAILED) {
+		err = capture_stop(cap, deadline, extack);
+		/* a stop that took long leaves the disk no less time to open */
+		deadline = jiffies + KSNIF_WAIT;
+	}
 	if (!err)
-		err = capture_start(cap, extack);
-	mutex_unlock(&cap->command);
+		err = capture_start(cap, deadline, extack);
+	capture_unlock(cap);
 	return err;
 }
 
@@ -316,7 +360,7 @@ int ksnif_capture_flush(struct ksnif_capture *cap, struct netlink_ext_ack *extac
 	mutex_unlock(&cap->lock);
 	if (!run)
 		return ksnif_refuse(extack, -ENOTCONN, "flush: no capture is running");
-	err = run_wait(run, flush, extack);
+	err = run_wait(run, flush, jiffies + KSNIF_WAIT, extack);
 	ksnif_run_put(run);
 	return err;
 }
@@ -381,6 +425,7 @@ static int __net_init capture_net_init(struct net *net)
 	}
 	kref_init(&cap->ref);
 	mutex_init(&cap->command);
+	init_waitqueue_head(&cap->commands);
 	mutex_init(&cap->lock);
 	INIT_WORK(&cap->reap, capture_reap);
 	cap->net = net;
@@ -407,7 +452,7 @@ static void __net_exit capture_net_exit(struct net *net)
 	struct ksnif_capture *cap = *slot;
 
 	*slot = NULL;
-	kref_put(&cap->ref, capture_release);
+	ksnif_capture_put(cap);
 }
 
 static struct pernet_operations capture_net_ops = {

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The capture file. It is opened in the context of whoever starts the capture, and written,
- * cut back, synced and closed by the writer alone, under the opener's credentials and file
- * size limit. Modelled on kernel/acct.c, which also lets the kernel write a file that a user
- * named.
+ * The capture file. It is opened, written, cut back, synced and closed on the capture's own
+ * workqueue alone, in the root directory and under the credentials and file size limit of
+ * whoever started the capture. Modelled on kernel/acct.c, which also lets the kernel write a
+ * file that a user named.
  */
 #include <linux/cred.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/magic.h>
-#include <linux/namei.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
@@ -41,8 +40,8 @@ static int file_check(struct inode *inode, struct netlink_ext_ack *extack)
 }
 
 /*
- * Opening or truncating would wait for the thaw, out of reach of signals and with netlink's
- * lock held. A freeze that begins right after this is waited for.
+ * Opening or truncating would wait for the thaw. Better to say at once why it would. A freeze
+ * that begins right after this is waited for.
  */
 static int file_check_thawed(struct super_block *sb, struct netlink_ext_ack *extack)
 {
@@ -52,38 +51,40 @@ static int file_check_thawed(struct super_block *sb, struct netlink_ext_ack *ext
 	return -EBUSY;
 }
 
-/* The directory that a new file goes to. What is wrong with it, filp_open() will tell. */
-static int file_check_parent(const char *path, struct netlink_ext_ack *extack)
+/* The directory that a new file goes to. What is wrong with it, the open will tell. */
+static int file_check_parent(const struct path *root, const char *path,
+			     struct netlink_ext_ack *extack)
 {
 	char *dir = kstrdup(path, GFP_KERNEL);
-	struct path p;
+	struct file *file;
 	int err = 0;
 
 	if (!dir)
 		return -ENOMEM;
 	strrchr(dir, '/')[1] = '\0';
-	if (!kern_path(dir, LOOKUP_FOLLOW | LOOKUP_DIRECTORY, &p)) {
-		err = file_check_thawed(p.dentry->d_sb, extack);
-		path_put(&p);
+	file = file_open_root(root, dir, O_PATH | O_DIRECTORY, 0);
+	if (!IS_ERR(file)) {
+		err = file_check_thawed(file_inode(file)->i_sb, extack);
+		__fput_sync(file);
 	}
 	kfree(dir);
 	return err;
 }
 
 /* Before the file is opened: opening a FIFO or a device can block or do things. */
-static int file_check_path(const char *path, struct netlink_ext_ack *extack)
+static int file_check_path(const struct path *root, const char *path,
+			   struct netlink_ext_ack *extack)
 {
-	struct path p;
-	int err;
+	struct file *file = file_open_root(root, path, O_PATH | O_NOFOLLOW, 0);
+	int err = PTR_ERR_OR_ZERO(file);
 
-	err = kern_path(path, 0, &p);
 	if (err == -ENOENT)
-		return file_check_parent(path, extack);
+		return file_check_parent(root, path, extack);
 	if (err)
 		return err;
-	err = file_check(d_inode(p.dentry), extack) ?:
-	      file_check_thawed(p.dentry->d_sb, extack);
-	path_put(&p);
+	err = file_check(file_inode(file), extack) ?:
+	      file_check_thawed(file_inode(file)->i_sb, extack);
+	__fput_sync(file);
 	return err;
 }
 
@@ -245,35 +246,35 @@ ksnif_injectable int ksnif_file_cut(struct ksnif_file *f, loff_t size)
 KSNIF_INJECT(ksnif_file_cut, ERRNO);
 
 /* Sets @f->file. 0 or a negative errno. */
-static ksnif_injectable int ksnif_file_filp_open(struct ksnif_file *f, const char *path)
+static ksnif_injectable int ksnif_file_open_root(struct ksnif_file *f, const struct path *root,
+						 const char *path)
 {
-	struct file *file = filp_open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK |
-				      O_LARGEFILE | O_NOCTTY, 0600);
+	struct file *file = file_open_root(root, path, O_WRONLY | O_CREAT | O_NOFOLLOW |
+					   O_NONBLOCK | O_LARGEFILE | O_NOCTTY, 0600);
 
 	if (IS_ERR(file))
 		return PTR_ERR(file);
 	f->file = file;
 	return 0;
 }
-KSNIF_INJECT(ksnif_file_filp_open, ERRNO);
+KSNIF_INJECT(ksnif_file_open_root, ERRNO);
 
 /*
- * Open, claim and empty a capture file, which is created with mode 0600 if it is not there.
- * The absolute @path is resolved in the caller's root directory and mount namespace, with the
- * caller's rights; may sleep, on a dead file system for long. 0 or a negative errno: then
- * nothing was truncated.
+ * Open and claim a capture file, which is created with mode 0600 if it is not there. The
+ * absolute @path is resolved in @root and its mount namespace, with the rights of the current
+ * credentials; may sleep, on a dead file system for long. 0 or a negative errno.
  */
-int ksnif_file_open(struct ksnif_file *f, const char *path, struct netlink_ext_ack *extack)
+int ksnif_file_open(struct ksnif_file *f, const struct path *root, const char *path,
+		    struct netlink_ext_ack *extack)
 {
 	struct file *file;
 	int err;
 
-	err = file_check_path(path, extack) ?: ksnif_file_filp_open(f, path);
+	err = file_check_path(root, path, extack) ?: ksnif_file_open_root(f, root, path);
 	if (err)
 		goto out;
 	file = f->file;
 	f->pos = 0;
-	f->limit = rlimit(RLIMIT_FSIZE);
 
 	/* it may be another one than file_check_path() saw */
 	err = file_check(file_inode(file), extack);
@@ -282,18 +283,12 @@ int ksnif_file_open(struct ksnif_file *f, const char *path, struct netlink_ext_a
 	if (err)
 		goto err_close;
 	err = file_claim(f, extack);
-	if (err)
-		goto err_close;
-	err = ksnif_file_cut(f, 0);
-	if (err)
-		goto err_disclaim;
-	return 0;
+	if (!err)
+		return 0;
 
-err_disclaim:
-	file_disclaim(f);
 err_close:
 	f->file = NULL;
-	filp_close(file, NULL);
+	__fput_sync(file);
 out:
 	if (err && !extack->_msg)
 		extack->_msg = file_open_text(err);

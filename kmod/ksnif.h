@@ -15,8 +15,8 @@
  *   testpoint.c where tests make it fail or wait, if built in
  *
  * Locks, outermost first:
- *   command      of a capture: serialises set, start and restart; may be held across file
- *                I/O, so no hook, notifier, namespace or statistics path takes it
+ *   command      of a capture: serialises set, start and restart; held while these wait for
+ *                the writer, so no hook, notifier, namespace or statistics path takes it
  *   files_lock   the list of files being written; never across I/O
  *   rtnl
  *   lock         of a capture: state, settings, net and run; never held across file I/O,
@@ -47,8 +47,17 @@ struct net_device;
 
 #define KSNIF_VERSION		"0.1.0"
 
-/* How long stop, restart and flush wait in the kernel before -EINPROGRESS. */
+/*
+ * How long a command waits in the kernel: for the writer, the disk and other commands. All of
+ * generic netlink waits for it if a family registers meanwhile.
+ */
 #define KSNIF_WAIT		(2 * HZ)
+
+/* What is left until @deadline. */
+static inline long ksnif_wait_left(unsigned long deadline)
+{
+	return max_t(long, deadline - jiffies, 0);
+}
 
 /* Values of ksnif_run.ifindex that are no device's: real ones are positive. */
 #define KSNIF_ANY_DEVICE	0
@@ -228,8 +237,8 @@ struct ksnif_file {
 	struct list_head list;		/* in the list of files that no capture may open */
 };
 
-int ksnif_file_open(struct ksnif_file *f, const char *path,
-		    struct netlink_ext_ack *extack);		/* caller's context */
+int ksnif_file_open(struct ksnif_file *f, const struct path *root, const char *path,
+		    struct netlink_ext_ack *extack);		/* as all below: a kthread */
 int ksnif_file_write(struct ksnif_file *f, const u8 *buf, size_t len,
 		     size_t *done);				/* writer */
 int ksnif_file_sync(struct ksnif_file *f);			/* writer */
@@ -272,6 +281,15 @@ struct ksnif_run {
 	struct ksnif_iface *unknown;	/* for packets of devices that found no memory */
 	struct ksnif_iface *named;	/* device captured by name: its block leads the file */
 
+	/* start's: the file is opened on cap->wq, in the name of who starts */
+	struct work_struct open;
+	struct completion opened;	/* open_error and open_text are there */
+	struct path open_root;
+	const struct cred *open_cred;
+	bool abandoned;			/* nobody waits any more: close it. Under cap->lock */
+	int open_error;
+	const char *open_text;
+
 	/* the writer's */
 	struct delayed_work work;	/* on cap->wq */
 	struct delayed_work sync;	/* there, too: due while the file has unsynced bytes */
@@ -307,6 +325,8 @@ struct ksnif_run *ksnif_run_alloc(struct ksnif_capture *cap);
 void ksnif_run_put(struct ksnif_run *run);
 int ksnif_run_find_device(struct ksnif_run *run, struct net *net,
 			  struct netlink_ext_ack *extack);
+int ksnif_run_open(struct ksnif_run *run, unsigned long deadline,
+		   struct netlink_ext_ack *extack);
 void ksnif_run_result(const struct ksnif_run *run, struct ksnif_status *st);
 
 /* ---- capture.c ----------------------------------------------------------- */
@@ -314,12 +334,14 @@ void ksnif_run_result(const struct ksnif_run *run, struct ksnif_status *st);
 struct ksnif_capture {
 	struct kref ref;		/* the namespace's, and the writer's of a run */
 	struct mutex command;		/* serialises set, start and restart */
+	wait_queue_head_t commands;	/* for command to be free */
 	struct mutex lock;		/* protects all below but wq and reap */
 	struct net *net;		/* NULL once it exits; no reference is held */
 	enum ksnif_state state;
 	struct ksnif_settings settings;	/* for the next start */
 	struct ksnif_run *run;		/* current or last; NULL before the first start */
 	unsigned int runs;		/* starts so far: tells a dump that it spans two */
+	bool opening;			/* a start that was given up is stuck in its open */
 	const char *last_error;		/* last refusal through procfs, a constant, or NULL */
 	struct workqueue_struct *wq;	/* runs the writer: a dead disk stalls nobody else */
 	struct work_struct reap;	/* frees the capture where one may wait for wq */
@@ -340,6 +362,7 @@ unsigned int ksnif_capture_stats(struct ksnif_capture *cap, struct ksnif_stats *
 /* For the writer: the run cannot go on / has come to its end. */
 void ksnif_capture_failing(struct ksnif_run *run);
 void ksnif_capture_ended(struct ksnif_run *run);
+void ksnif_capture_put(struct ksnif_capture *cap);
 
 int ksnif_explain(int err, struct netlink_ext_ack *extack);
 struct ksnif_capture *ksnif_capture_of(const struct net *net);

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /* A run of a capture: what start makes before anything is changed, and what the end frees. */
+#include <linux/cred.h>
+#include <linux/fs_struct.h>
 #include <linux/netdevice.h>
 #include <linux/rtnetlink.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "ksnif.h"
@@ -86,6 +89,83 @@ int ksnif_run_find_device(struct ksnif_run *run, struct net *net,
 out:
 	rtnl_unlock();
 	return err;
+}
+
+/* Open and empty the file, unless nobody wants it any more. 0 or a negative errno. */
+static int run_open_file(struct ksnif_run *run, struct netlink_ext_ack *extack)
+{
+	int err = ksnif_file_open(&run->file, &run->open_root, run->settings.logfile, extack);
+
+	if (err || READ_ONCE(run->abandoned))
+		return err;
+	err = ksnif_file_cut(&run->file, 0);
+	if (err) {
+		extack->_msg = "logfile: cannot be emptied";
+		ksnif_file_close(&run->file);
+	}
+	return err;
+}
+
+static void run_open_work(struct work_struct *work)
+{
+	struct ksnif_run *run = container_of(work, struct ksnif_run, open);
+	const struct cred *old = override_creds(run->open_cred);
+	struct ksnif_capture *cap = run->cap;
+	struct netlink_ext_ack extack = {};
+
+	run->open_error = run_open_file(run, &extack);
+	run->open_text = extack._msg;
+	mutex_lock(&cap->lock);
+	complete(&run->opened);
+	mutex_unlock(&cap->lock);
+	/* set before opened was complete, or never */
+	if (run->abandoned) {
+		if (run->file.file)
+			ksnif_file_close(&run->file);
+		mutex_lock(&cap->lock);
+		cap->opening = false;
+		mutex_unlock(&cap->lock);
+	}
+	revert_creds(old);
+	path_put(&run->open_root);
+	put_cred(run->open_cred);
+	ksnif_run_put(run);
+	ksnif_capture_put(cap);
+}
+
+/*
+ * Open the file as the caller could, on the capture's workqueue: on a dead disk it takes for
+ * ever, and whoever waits for it cannot be killed. From @deadline on nobody waits: what was
+ * opened is closed again, and until then the capture does not start. 0 or a negative errno.
+ */
+int ksnif_run_open(struct ksnif_run *run, unsigned long deadline,
+		   struct netlink_ext_ack *extack)
+{
+	struct ksnif_capture *cap = run->cap;
+	bool done;
+
+	INIT_WORK(&run->open, run_open_work);
+	init_completion(&run->opened);
+	get_fs_root(current->fs, &run->open_root);
+	run->open_cred = get_current_cred();
+	run->file.limit = rlimit(RLIMIT_FSIZE);
+	kref_get(&run->ref);
+	kref_get(&cap->ref);
+	queue_work(cap->wq, &run->open);
+	wait_for_completion_killable_timeout(&run->opened, ksnif_wait_left(deadline));
+
+	mutex_lock(&cap->lock);
+	done = completion_done(&run->opened);
+	if (!done) {
+		cap->opening = true;
+		WRITE_ONCE(run->abandoned, true);
+	}
+	mutex_unlock(&cap->lock);
+	if (!done)
+		return fatal_signal_pending(current) ? -EINTR :
+		       ksnif_refuse(extack, -EBUSY, "logfile: the file system does not answer");
+	extack->_msg = run->open_text;
+	return run->open_error;
 }
 
 /* How the run has come out; nothing as long as it goes on. */

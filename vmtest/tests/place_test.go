@@ -65,35 +65,38 @@ func (p *place) idle() {
 	require.Equal(p.T, genl.StateStopped, p.Get().State, "after stop")
 }
 
-// send makes lo receive n UDP datagrams, each with size bytes of data. A socket takes them, and is not closed before it
-// has them all, so that no ICMP error answers.
+// send makes lo receive n UDP datagrams, each with size bytes of data.
 func (p *place) send(n, size int) {
 	p.T.Helper()
-	p.do(func() error {
-		to, err := net.ListenPacket("udp4", "127.0.0.1:0")
-		if err != nil {
+	p.do(func() error { return sendDatagrams(n, size) })
+}
+
+// sendDatagrams sends over lo. A socket takes them, and is not closed before it has them all, so that no ICMP error
+// answers.
+func sendDatagrams(n, size int) error {
+	to, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	from, err := net.Dial("udp4", to.LocalAddr().String())
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	if err := to.SetReadDeadline(time.Now().Add(guest.Limit(5 * time.Second))); err != nil {
+		return err
+	}
+	data := make([]byte, size)
+	for range n {
+		if _, err := from.Write(data); err != nil {
 			return err
 		}
-		defer to.Close()
-		from, err := net.Dial("udp4", to.LocalAddr().String())
-		if err != nil {
+		if _, _, err := to.ReadFrom(data); err != nil {
 			return err
 		}
-		defer from.Close()
-		if err := to.SetReadDeadline(time.Now().Add(guest.Limit(5 * time.Second))); err != nil {
-			return err
-		}
-		data := make([]byte, size)
-		for range n {
-			if _, err := from.Write(data); err != nil {
-				return err
-			}
-			if _, _, err := to.ReadFrom(data); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // captured starts a capture and has n packets in its file; it goes on running.
