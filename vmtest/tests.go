@@ -28,8 +28,10 @@ type TestRun struct {
 	Run    string // regular expression as in go test -run, or nothing
 	Where  string // folder below out/vmtest for the results; KERNEL-CONFIG if empty
 
-	// The rest is for tests of the harness.
+	// The rest is for tests of the harness, and for those that need more than a boot.
 	Tests     []string // run these, whatever the binary lists
+	In        string   // folder to show at /in, or nothing
+	Disks     []Disk   // more disks
 	TestLimit time.Duration
 	Silence   time.Duration
 }
@@ -53,7 +55,7 @@ func List(ctx context.Context, binary, run string) (names []string, sub string, 
 		return nil, "", fmt.Errorf("list tests of %s: %w", binary, err)
 	}
 	for _, line := range strings.Fields(string(bytes.TrimSpace(out))) {
-		if strings.HasPrefix(line, "Test") {
+		if strings.HasPrefix(line, "Test") && !strings.HasPrefix(line, crashTests) {
 			names = append(names, line)
 		}
 	}
@@ -80,7 +82,7 @@ func (h *Harness) Test(ctx context.Context, r TestRun) (*Result, error) {
 	if guest.Tests, err = filepath.Abs(r.Binary); err != nil {
 		return nil, err
 	}
-	guest.Schema = filepath.Join(h.Root, "ctl", "schema")
+	guest.Schema, guest.In, guest.Disks = filepath.Join(h.Root, "ctl", "schema"), r.In, r.Disks
 	if r.Where == "" {
 		r.Where = h.name(r.Kernel)
 	}
