@@ -14,7 +14,7 @@
  *   ksnif_iface_alloc      NULL    no memory for an interface: start is refused; in the hook,
  *                                  the packet counts as dropped_no_memory
  *   ksnif_record_alloc     NULL    no memory for a packet: it counts as dropped_no_memory
- *   ksnif_file_filp_open   -errno  the file cannot be opened: start is refused
+ *   ksnif_file_open_root   -errno  the file cannot be opened: start is refused
  *   ksnif_file_write_once  -errno  one write fails, and with it the run
  *   ksnif_file_sync        -errno  one fsync fails, and with it the run, which is unsynced
  *   ksnif_file_cut         -errno  the file cannot be truncated: start is refused; after a

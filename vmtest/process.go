@@ -109,6 +109,9 @@ func (p *process) stop() {
 	}
 }
 
+// kill ends QEMU as a power cut would.
+func (p *process) kill() { _ = p.cmd.Process.Kill() }
+
 func (p *process) ended() <-chan struct{} { return p.done }
 
 // exit explains a failure with what QEMU printed.

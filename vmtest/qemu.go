@@ -52,6 +52,7 @@ type machine struct {
 	initrd  string
 	outDisk string
 	inDisk  string
+	disks   []Disk
 	// warns means that the kernel goes on after a warning: it reports races as warnings, those of others too.
 	warns  bool
 	append []string
@@ -85,6 +86,9 @@ func (m *machine) args(channels []channel) []string {
 	if m.inDisk != "" {
 		args = append(args, disk(proto.SerialIn, m.inDisk, "read-only=on")...)
 	}
+	for i, d := range m.disks {
+		args = append(args, oneOfMany(i, disk(d.Serial, d.File, "cache=unsafe"))...)
+	}
 	if m.opts.GDB != "" {
 		args = append(args, "-S", "-gdb", "tcp:127.0.0.1:"+m.opts.GDB)
 	}
@@ -117,6 +121,13 @@ func (m *machine) cmdline() string {
 		words = append(words, "nokaslr")
 	}
 	return strings.Join(append(words, m.append...), " ")
+}
+
+// oneOfMany puts a disk where it shares a slot with seven others: the machine has 32 slots, some of them taken.
+func oneOfMany(i int, args []string) []string {
+	const firstSlot, functions = 10, 8
+	args[len(args)-1] += fmt.Sprintf(",multifunction=on,addr=%#x.%d", firstSlot+i/functions, i%functions)
+	return args
 }
 
 // disk returns the arguments for a virtio disk with that serial number.

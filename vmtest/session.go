@@ -30,7 +30,14 @@ type Guest struct {
 	Script string            // shell script, or nothing
 	In     string            // folder to show at /in, or nothing
 	Seed   string            // folder whose contents /out starts with, or nothing
+	Disks  []Disk            // more disks
 	More   map[string]string // more files: path in the guest to path on the host
+}
+
+// Disk is a disk that is there before the boot, and stays.
+type Disk struct {
+	Serial string // of the virtio disk
+	File   string // its image
 }
 
 // sink takes what a boot says. Its methods are called from one goroutine.
@@ -173,7 +180,7 @@ type message struct {
 func (b *boot) run(ctx context.Context, to sink) (ending, error) {
 	m := &machine{
 		opts: b.opts, accel: b.accel, kernel: b.guest.Kernel.Image,
-		initrd: b.file("initrd"), outDisk: b.file("out.img"), warns: has(b.guest.Kernel, "KCSAN"),
+		initrd: b.file("initrd"), outDisk: b.file("out.img"), disks: b.guest.Disks, warns: has(b.guest.Kernel, "KCSAN"),
 	}
 	if b.guest.In != "" {
 		m.inDisk = b.file("in.img")

@@ -29,10 +29,12 @@ type TestRun struct {
 	Module string // ksnif.ko to load, or nothing for the one of KERNEL-CONFIG
 	Where  string // folder below out/vmtest for the results; KERNEL-CONFIG if empty
 
-	// The rest is for tests of the harness.
+	// The rest is for tests of the harness, and for those that need more than a boot.
 	Tests     []string          // run these, whatever the binary lists
 	Skips     []allowedSkip     // instead of those of allowedSkips
 	More      map[string]string // more files: path in the guest to path on the host
+	In        string            // folder to show at /in, or nothing
+	Disks     []Disk            // more disks
 	TestLimit time.Duration
 	Silence   time.Duration
 }
@@ -56,7 +58,7 @@ func List(ctx context.Context, binary, run string) (names []string, sub string, 
 		return nil, "", fmt.Errorf("list tests of %s: %w", binary, err)
 	}
 	for _, line := range strings.Fields(string(bytes.TrimSpace(out))) {
-		if strings.HasPrefix(line, "Test") {
+		if strings.HasPrefix(line, "Test") && !strings.HasPrefix(line, crashTests) {
 			names = append(names, line)
 		}
 	}
@@ -84,6 +86,7 @@ func (h *Harness) Test(ctx context.Context, r TestRun) (*Result, error) {
 		return nil, err
 	}
 	guest.Schema, guest.More = filepath.Join(h.Root, "ctl", "schema"), r.More
+	guest.In, guest.Disks = r.In, r.Disks
 	if r.Where == "" {
 		r.Where = h.name(r.Kernel)
 	}

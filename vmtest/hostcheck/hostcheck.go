@@ -92,6 +92,16 @@ func tshark(ctx context.Context, file string, books *genl.Stats) error {
 	)
 }
 
+// Packets has tshark count the packets of a file that may break off anywhere.
+func Packets(ctx context.Context, file string) (int, error) {
+	out, err := run(ctx, "tshark", "-r", file, "-T", "fields", "-e", "frame.number")
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return 0, err
+	}
+	return bytes.Count(out, []byte("\n")), nil
+}
+
 // sums adds up all values of an option in tshark's print.
 func sums(print []byte, option string, want uint64) error {
 	found := regexp.MustCompile(`(?m)^\s*`+option+`: (\d+)$`).FindAllSubmatch(print, -1)
@@ -123,7 +133,7 @@ func run(ctx context.Context, name string, args ...string) ([]byte, error) {
 	case errors.Is(err, exec.ErrNotFound):
 		return nil, fmt.Errorf("%s is not installed: apt-get install tshark", name)
 	case err != nil:
-		return nil, fmt.Errorf("%s: %w: %s", name, err, bytes.TrimSpace(stderr.Bytes()))
+		return out, fmt.Errorf("%s: %w: %s", name, err, bytes.TrimSpace(stderr.Bytes()))
 	}
 	return out, nil
 }

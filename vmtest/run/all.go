@@ -68,6 +68,12 @@ func (a *allRun) lanes() []lane {
 	for _, kernel := range kernels {
 		lanes = append(lanes, lane{filepath.Base(kernel), a.guest(kernel)})
 	}
+	for _, kernel := range kernels {
+		lanes = append(lanes, lane{"crash " + filepath.Base(kernel), []part{{"crash " + kernel,
+			func(ctx context.Context, h *vmtest.Harness) (*vmtest.Result, error) {
+				return h.Crash(ctx, vmtest.TestRun{Kernel: kernel, Binary: a.flags.binary(a.binary), Run: a.run})
+			}}}})
+	}
 	return lanes
 }
 

@@ -24,7 +24,7 @@ import (
 // are flushed, and less than those that wait in the queue for a stop.
 const roomLeft = 1_500_000
 
-func fullTmpfs(t *testing.T) *site {
+func tmpfsSite(t *testing.T) *site {
 	dir := tmpfs(t, fmt.Sprint(roomLeft))
 	// what fills it at once, so that not even the end of a capture has room
 	fill := func() { fillUp(t, filepath.Join(dir, "filler")) }

@@ -39,7 +39,7 @@ type trouble struct {
 
 func troubles() []trouble {
 	return []trouble{
-		{name: "full tmpfs", site: fullTmpfs, errno: []unix.Errno{unix.ENOSPC}},
+		{name: "full tmpfs", site: tmpfsSite, errno: []unix.Errno{unix.ENOSPC}},
 		{name: "full ext4", site: fullExt4, errno: []unix.Errno{unix.ENOSPC}},
 		{name: "quota", site: quotaXFS, errno: []unix.Errno{unix.EDQUOT}},
 		{name: "RLIMIT_FSIZE", site: fileLimited, errno: []unix.Errno{unix.EFBIG}},
