@@ -34,6 +34,7 @@ const (
 	testsTimeout  = 40 * time.Minute
 	scriptTimeout = 30 * time.Minute
 	testLimit     = 60 * time.Second // of one test, times the slowness
+	longFactor    = 12               // more time for the long size of a test, which may have ten minutes of load
 	guestMargin   = 30 * time.Second // the guest's own watchdog barks before the host's, late boot included
 	tcgSlow       = 4
 	debugSlow     = 3
@@ -141,6 +142,9 @@ func (h *Harness) plan(mode proto.Mode, kernel string, g Guest, a Accel, o Optio
 	p := proto.Plan{
 		Mode: mode, Module: g.Module != "", Slow: o.Slow, Seed: o.Seed, Long: o.Long, Kernel: kernel, Config: h.Config, Accel: string(a),
 		TestLimit: testLimit * time.Duration(o.Slow),
+	}
+	if o.Long {
+		p.TestLimit *= longFactor
 	}
 	if o.Timeout > 0 {
 		p.GuestLimit = max(o.Timeout-guestMargin, o.Timeout*2/3)

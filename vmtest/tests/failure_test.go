@@ -29,11 +29,14 @@ func failureOf(c *genl.Capture) failure {
 }
 
 // listen reads the capture's events from now on.
-func (c *capture) listen() *genl.EventReader {
+func (c *capture) listen() *genl.EventReader { c.T.Helper(); return c.listenFor(time.Minute) }
+
+// listenFor is listen for tests that take long.
+func (c *capture) listenFor(limit time.Duration) *genl.EventReader {
 	c.T.Helper()
 	var r *genl.EventReader
 	require.NoError(c.T, within(c.NS, func() (err error) {
-		r, err = c.Events(guest.Context(c.T, time.Minute))
+		r, err = c.Events(guest.Context(c.T, limit))
 		return err
 	}))
 	c.T.Cleanup(func() { _ = r.Close() })

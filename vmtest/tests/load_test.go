@@ -5,6 +5,7 @@ package tests
 import (
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"os"
 	"regexp"
 	"strconv"
@@ -45,11 +46,13 @@ func quietUp(t testing.TB, ns *guest.Namespace, name string) {
 	ns.Run(t, "ip", "link", "set", name, "up")
 }
 
-// flood is pktgen feeding the receive path of a device. Its packets are numbered from 1 on, and all come in on CPU 0.
+// flood is pktgen feeding the receive path of a device. Its packets are numbered from 1 on, on each CPU that they come
+// in on.
 type flood struct {
 	t    testing.TB
 	ns   *guest.Namespace
 	dev  string
+	cpus int
 	done chan error
 }
 
@@ -59,6 +62,7 @@ type floodSpec struct {
 	Size  int    // of a packet; 0 is 60
 	Rate  int    // packets a second; 0 is as many as the machine can
 	Src   string // IPv4 address; one that tells nothing if empty
+	CPUs  int    // how many send, from CPU 0 on, each by itself what the rest says; 0 is one
 }
 
 // startFlood begins to send on a dummy device of a namespace. There can be one flood in a namespace at a time.
@@ -68,25 +72,49 @@ func startFlood(t testing.TB, ns *guest.Namespace, dev string, s floodSpec) *flo
 	if s.Src == "" {
 		s.Src = "198.51.100.1"
 	}
-	mac := strings.TrimSpace(ns.Run(t, "cat", "/sys/class/net/"+dev+"/address"))
-	commands := []string{
-		fmt.Sprintf("count %d", s.Count), fmt.Sprintf("pkt_size %d", max(s.Size, 60)), "delay 0",
-		// nobody has that address: the packet ends behind the hook
-		"dst 203.0.113.1", "src_min " + s.Src, "src_max " + s.Src, "dst_mac " + mac, "xmit_mode netif_receive",
-	}
-	if s.Rate > 0 {
-		commands = append(commands, fmt.Sprintf("ratep %d", s.Rate))
-	}
-	f := &flood{t: t, ns: ns, dev: dev, done: make(chan error, 1)}
+	f := &flood{t: t, ns: ns, dev: dev, cpus: max(s.CPUs, 1), done: make(chan error, 1)}
 	f.clear()
-	require.NoError(t, f.write("kpktgend_0", "add_device "+dev))
-	require.NoError(t, f.write(dev, commands...))
+	f.configure(s)
 	go func() { f.done <- f.write("pgctrl", "start") }()
 	t.Cleanup(f.end)
 	// a stop that comes before the start is lost
 	guest.Poll(t, 10*time.Second, "pktgen has started", func() bool { return f.look().Started })
 	return f
 }
+
+func (f *flood) configure(s floodSpec) {
+	f.t.Helper()
+	mac := strings.TrimSpace(f.ns.Run(f.t, "cat", "/sys/class/net/"+f.dev+"/address"))
+	commands := []string{
+		fmt.Sprintf("count %d", s.Count), fmt.Sprintf("pkt_size %d", max(s.Size, 60)), "delay 0",
+		// nobody has that address: the packet ends behind the hook
+		"dst 203.0.113.1", "dst_mac " + mac, "xmit_mode netif_receive",
+	}
+	if s.Rate > 0 {
+		commands = append(commands, fmt.Sprintf("ratep %d", s.Rate))
+	}
+	src := netip.MustParseAddr(s.Src)
+	for cpu, name := range f.names() {
+		require.NoError(f.t, f.write(thread(cpu), "add_device "+name))
+		require.NoError(f.t, f.write(name, append(commands, "src_min "+src.String(), "src_max "+src.String())...))
+		src = src.Next() // tells a reader the CPU
+	}
+}
+
+// names is what pktgen calls the device, once for each CPU.
+func (f *flood) names() []string {
+	if f.cpus == 1 {
+		return []string{f.dev}
+	}
+	var names []string
+	for cpu := range f.cpus {
+		names = append(names, fmt.Sprintf("%s@%d", f.dev, cpu))
+	}
+	return names
+}
+
+// thread is the file of a CPU's part of pktgen.
+func thread(cpu int) string { return fmt.Sprintf("kpktgend_%d", cpu) }
 
 func (f *flood) write(file string, commands ...string) error {
 	return within(f.ns, func() error {
@@ -103,10 +131,17 @@ func (f *flood) write(file string, commands ...string) error {
 // was added meanwhile.
 func (f *flood) clear() {
 	f.t.Helper()
+	for cpu := range f.cpus {
+		f.clearThread(thread(cpu))
+	}
+}
+
+func (f *flood) clearThread(name string) {
+	f.t.Helper()
 	none := func() bool {
 		var text []byte
 		err := within(f.ns, func() (err error) {
-			text, err = os.ReadFile(pktgenDir + "kpktgend_0")
+			text, err = os.ReadFile(pktgenDir + name)
 			return err
 		})
 		require.NoError(f.t, err)
@@ -115,7 +150,7 @@ func (f *flood) clear() {
 	if none() {
 		return
 	}
-	require.NoError(f.t, f.write("kpktgend_0", "rem_device_all"))
+	require.NoError(f.t, f.write(name, "rem_device_all"))
 	guest.Poll(f.t, time.Minute, "pktgen forgets its devices", none)
 }
 
@@ -143,11 +178,25 @@ type floodState struct {
 	Sent    uint64
 }
 
+// look sums up what pktgen says of all CPUs.
 func (f *flood) look() floodState {
+	f.t.Helper()
+	sum := floodState{Started: true, Ended: true}
+	for _, name := range f.names() {
+		s := f.lookAt(name)
+		sum.Gone = sum.Gone || s.Gone
+		sum.Started = sum.Started && s.Started
+		sum.Ended = sum.Ended && s.Ended
+		sum.Sent += s.Sent
+	}
+	return sum
+}
+
+func (f *flood) lookAt(name string) floodState {
 	f.t.Helper()
 	var text []byte
 	err := within(f.ns, func() (err error) {
-		text, err = os.ReadFile(pktgenDir + f.dev)
+		text, err = os.ReadFile(pktgenDir + name)
 		return err
 	})
 	if os.IsNotExist(err) {

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+
+package tests
+
+import (
+	"debug/elf"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"ksnif/vmtest/proto"
+)
+
+// memory is what is in use, in KB.
+type memory struct {
+	Kernel uint64 // slab that cannot be reclaimed, vmalloc, per-CPU memory
+	RSS    uint64 // of this process, which is the module's client
+}
+
+// memoryInUse looks when what could be freed is freed.
+func memoryInUse(t testing.TB) memory {
+	t.Helper()
+	// KASAN holds back what is freed; shrinking a cache ends that. The module has no caches of its own.
+	caches, err := filepath.Glob("/sys/kernel/slab/kmalloc-*/shrink")
+	require.NoError(t, err)
+	for _, c := range caches {
+		if err := os.WriteFile(c, []byte("1"), 0); !errors.Is(err, os.ErrNotExist) {
+			require.NoError(t, err)
+		}
+	}
+	debug.FreeOSMemory()
+	var m memory
+	for _, name := range []string{"SUnreclaim", "VmallocUsed", "Percpu"} {
+		n, err := meminfo(name)
+		require.NoError(t, err)
+		m.Kernel += n
+	}
+	m.RSS, err = fileNumber("/proc/self/status", "VmRSS")
+	require.NoError(t, err)
+	return m
+}
+
+func meminfo(name string) (kb uint64, err error) { return fileNumber("/proc/meminfo", name) }
+
+// fileNumber reads the number behind a name and a colon.
+func fileNumber(file, name string) (uint64, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return 0, err
+	}
+	m := regexp.MustCompile(`(?m)^` + name + `:\s+(\d+)`).FindSubmatch(b)
+	if m == nil {
+		return 0, fmt.Errorf("%s says nothing of %s", file, name)
+	}
+	return strconv.ParseUint(string(m[1]), 10, 64)
+}
+
+// checkFlat compares the first third with the last: nothing grows.
+func checkFlat(t testing.TB, usage []memory) {
+	t.Helper()
+	require.GreaterOrEqual(t, len(usage), 3)
+	third := len(usage) / 3
+	first, last := usage[:third], usage[len(usage)-third:]
+	for name, of := range map[string]func(memory) uint64{
+		"kernel": func(m memory) uint64 { return m.Kernel },
+		"RSS":    func(m memory) uint64 { return m.RSS },
+	} {
+		from, to := median(first, of), median(last, of)
+		t.Logf("%s memory: %d KB in the first third, %d KB in the last", name, from, to)
+		const noise = 4096 // KB
+		assert.LessOrEqual(t, to, from+from/20+noise, "%s memory: %+v", name, usage)
+	}
+}
+
+func median(list []memory, of func(memory) uint64) uint64 {
+	var values []uint64
+	for _, m := range list {
+		values = append(values, of(m))
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+const failslab = "/sys/kernel/debug/failslab/"
+
+// faultsPossible says whether the kernel can make allocations fail.
+func faultsPossible() bool {
+	_, err := os.Stat(failslab)
+	return err == nil
+}
+
+// failAllocations makes so many per cent of the module's allocations fail that may not sleep, the hook's above all,
+// until the returned function is called. On a kernel that cannot, it does nothing.
+func failAllocations(t testing.TB, percent int) (end func()) {
+	t.Helper()
+	if !faultsPossible() {
+		return func() {}
+	}
+	set := func(name, value string) {
+		t.Helper()
+		require.NoError(t, os.WriteFile(failslab+name, []byte(value), 0))
+	}
+	from, to := moduleText(t)
+	end = func() { set("probability", "0") }
+	t.Cleanup(end)
+	for name, value := range map[string]string{
+		"require-start": fmt.Sprintf("%#x", from), "require-end": fmt.Sprintf("%#x", to), "stacktrace-depth": "32",
+		"ignore-gfp-wait": "Y", "task-filter": "N", "interval": "1", "times": "-1", "verbose": "0",
+	} {
+		set(name, value)
+	}
+	set("probability", strconv.Itoa(percent))
+	return end
+}
+
+// moduleText is where the module's code is in memory.
+func moduleText(t testing.TB) (from, to uint64) {
+	t.Helper()
+	b, err := os.ReadFile("/sys/module/ksnif/sections/.text")
+	require.NoError(t, err)
+	from, err = strconv.ParseUint(strings.TrimSpace(string(b)), 0, 64)
+	require.NoError(t, err)
+	module, err := elf.Open(proto.PathModule)
+	require.NoError(t, err)
+	defer module.Close()
+	text := module.Section(".text")
+	require.NotNil(t, text)
+	return from, from + text.Size
+}
