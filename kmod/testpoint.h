@@ -27,8 +27,8 @@
 
 #include <linux/error-injection.h>
 
-/* Such a function must be called: no copy of it may be inlined or specialised. */
-#define ksnif_injectable	noinline __noclone
+/* Such a function must be called. KSNIF_INJECT takes its address, so it is not specialised. */
+#define ksnif_injectable	noinline
 #define KSNIF_INJECT		ALLOW_ERROR_INJECTION
 
 void ksnif_testpoint_hook(void);	/* any context */

@@ -63,6 +63,7 @@ static void writer_drop(struct ksnif_run *run, struct ksnif_record *rec,
 		writer_count(&rec->iface->dropped_write);
 		ksnif_queue_done(run->queue, rec);
 		rec = next;
+		cond_resched();	/* a full queue may hold millions */
 	}
 }
 
