@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -22,17 +23,17 @@ type doomed struct {
 	ns     *guest.Namespace
 	veth   string // the end of its pair that is not in it
 	file   string
-	load   *udpLoad
 	before *genl.Stats // when packets waited to be written
 }
 
-func newDoomed(t testing.TB, file string) *doomed {
+func newDoomed(t testing.TB, crew *crew, file string) *doomed {
 	t.Helper()
 	d := &doomed{ns: guest.NewNamespace(t, "doomed"), file: file}
 	near, end := guest.Veth(t, nil, d.ns)
 	d.veth = near.Dev
 	captureIn(t, d.ns, file)
-	d.load = startUDP(t, nil, end.IPv4)
+	mac := strings.TrimSpace(end.Run(t, "cat", "/sys/class/net/"+end.Dev+"/address"))
+	newFeeder(t, nil, near.Dev, mac, 0).feed(crew)
 	return d
 }
 
@@ -88,9 +89,10 @@ func TestTortureNamespaces(t *testing.T) {
 	d := newDisk(t, 64, "sync") // every write waits for the disk
 	random := newCrew(t).random("namespaces")
 	for round := range guest.Size(20, 100) / together {
+		crew := newCrew(t)
 		var all []*doomed
 		for i := range together {
-			all = append(all, newDoomed(t, d.file(fmt.Sprintf("%d-%d", round, i))))
+			all = append(all, newDoomed(t, crew, d.file(fmt.Sprintf("%d-%d", round, i))))
 		}
 		for _, n := range all {
 			waitSize(t, n.file, 1000)
@@ -101,6 +103,7 @@ func TestTortureNamespaces(t *testing.T) {
 		}
 		reload := random.IntN(2) == 0
 		deleteAll(t, all, reload, unblock)
+		crew.Stop()
 		t.Logf("round %d: %s disk, module removed meanwhile: %t", round, how, reload)
 		d.umountSoon()
 		d.mount("sync")
@@ -137,9 +140,6 @@ func deleteAll(t testing.TB, all []*doomed, reload bool, unblock func()) {
 			_, err := os.Stat(filepath.Join("/sys/class/net", n.veth))
 			return os.IsNotExist(err)
 		})
-	}
-	for _, n := range all {
-		n.load.Stop(t)
 	}
 	unblock()
 	for range cap(done) {
