@@ -71,12 +71,16 @@ func reset(t testing.TB, c *genl.Client, to *genl.Capture) {
 			t.Logf("stop at the end of the test: %v", err)
 		}
 	}
-	settings := genl.Settings{
-		DeviceName: &to.DeviceName, Family: &to.Family, Logfile: &to.Logfile, Snaplen: &to.Snaplen,
-		QueueSize: &to.QueueSize, Format: &to.Format, IO: &to.IO, SyncInterval: &to.SyncInterval,
-	}
-	if err := c.Set(ctx, settings); err != nil {
+	if err := c.Set(ctx, Settings(to)); err != nil {
 		t.Errorf("put settings back: %v", err)
+	}
+}
+
+// Settings are all settings of a capture, for a set that makes them what they were.
+func Settings(c *genl.Capture) genl.Settings {
+	return genl.Settings{
+		DeviceName: &c.DeviceName, Family: &c.Family, Logfile: &c.Logfile, Snaplen: &c.Snaplen,
+		QueueSize: &c.QueueSize, Format: &c.Format, IO: &c.IO, SyncInterval: &c.SyncInterval,
 	}
 }
 

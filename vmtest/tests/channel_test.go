@@ -34,20 +34,26 @@ func channels() []channel {
 // netlink sends a command once, whatever the answer.
 func (p *place) netlink(line string) (unix.Errno, string) {
 	p.T.Helper()
-	name, value, set := strings.Cut(line, " ")
-	var command uint8
-	var attrs [][]byte
-	if set {
-		command, attrs = genl.CmdSet, [][]byte{settingAttr(p.T, name, value)}
-	}
-	for c, n := range requestNames {
-		if !set && n == name {
-			command = c
-		}
-	}
+	command, attrs := request(p.T, line)
 	a, err := p.raw.command(command, attrs...)
 	require.NoError(p.T, err)
 	return a.Errno, a.Text
+}
+
+// request is the message that a line for procfs would be.
+func request(t testing.TB, line string) (command uint8, attrs [][]byte) {
+	t.Helper()
+	name, value, set := strings.Cut(line, " ")
+	if set {
+		return genl.CmdSet, [][]byte{settingAttr(t, name, value)}
+	}
+	for c, n := range requestNames {
+		if n == name {
+			return c, nil
+		}
+	}
+	t.Fatalf("no request %q", name)
+	return 0, nil
 }
 
 // settingAttr is the attribute of a setting; enums are given by name.
@@ -60,7 +66,7 @@ func settingAttr(t testing.TB, name, value string) []byte {
 		}
 	}
 	switch number {
-	case genl.AttrCaptureSnaplen, genl.AttrCaptureQueueSize:
+	case genl.AttrCaptureSnaplen, genl.AttrCaptureSyncInterval, genl.AttrCaptureQueueSize:
 		n, err := strconv.ParseUint(value, 10, 64)
 		require.NoError(t, err)
 		if number == genl.AttrCaptureQueueSize {
@@ -68,14 +74,23 @@ func settingAttr(t testing.TB, name, value string) []byte {
 		}
 		return attrU32(number, uint32(n))
 	case genl.AttrCaptureIO:
-		v, err := genl.ParseIO(value)
-		require.NoError(t, err)
-		return attrU32(number, uint32(v))
+		return attrEnum(t, number, genl.ParseIO, value)
+	case genl.AttrCaptureFamily:
+		return attrEnum(t, number, genl.ParseIPFamily, value)
+	case genl.AttrCaptureFormat:
+		return attrEnum(t, number, genl.ParseFormat, value)
 	case genl.AttrCaptureDeviceName, genl.AttrCaptureLogfile:
 		return attrString(number, value)
 	}
 	t.Fatalf("no attribute for the setting %q", name)
 	return nil
+}
+
+func attrEnum[T ~uint32](t testing.TB, number uint16, parse func(string) (T, error), name string) []byte {
+	t.Helper()
+	v, err := parse(name)
+	require.NoError(t, err)
+	return attrU32(number, uint32(v))
 }
 
 // procfs writes a command to the control file. The text of a refusal is in status, and stays there.

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0
+
+package tests
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"ksnif/genl"
+	"ksnif/vmtest/guest"
+	"ksnif/vmtest/pcapread"
+)
+
+// hookFault is a way in which the hook finds no memory.
+type hookFault struct {
+	name    string
+	fault   string
+	percent int
+	size    int // of the packets
+	io      genl.IO
+	set     func(f *guest.Fault)
+	exact   bool // each that fails is a packet's record
+}
+
+func hookFaults() []hookFault {
+	return []hookFault{{
+		name: "records", fault: "failslab", percent: 10, exact: true,
+		// the records of packets of 60 bytes, and nothing else that the hook asks for
+		set: func(f *guest.Fault) { f.FailCaches("kmalloc-128") },
+	}, {
+		// one page is room for many records, and the allocator may find it elsewhere
+		name: "pages for records", fault: "fail_page_alloc", percent: 50,
+		set: func(f *guest.Fault) { f.Set("min-order", 0) },
+	}, {
+		// such a record is eight pages of its own; only the records are so large
+		name: "records of pages", fault: "fail_page_alloc", percent: 10, size: 17_000, io: genl.IODiscard, exact: true,
+		set: func(f *guest.Fault) { f.Set("min-order", 3) },
+	}}
+}
+
+// TestTortureFailHook has allocations of the hook fail, and asks where every packet went. What failed is counted by the
+// kernel, too.
+func TestTortureFailHook(t *testing.T) {
+	guest.NeedsDebug(t)
+	for _, h := range hookFaults() {
+		t.Run(h.name, h.run)
+	}
+}
+
+const (
+	failedPackets  = 100_000
+	packetsBehind  = 10
+	failQueueBytes = 1 << 20 // less than what fails: room that is not given back would not be there in the end
+)
+
+func (h *hookFault) run(t *testing.T) {
+	fault := guest.NewFault(t, h.fault)
+	h.set(fault)
+	fault.Within(guest.Symbol(t, "hook_fn"))
+	quietDummy(t, nil, "fail0")
+	guest.Run(t, "ip", "link", "set", "fail0", "mtu", "65000")
+	c := newCapture(t, nil, genl.Settings{DeviceName: ptr("fail0"), IO: &h.io, QueueSize: ptr[uint64](failQueueBytes)})
+	c.Start()
+	fault.Arm(h.percent, failedPackets)
+	sent := startFlood(t, nil, "fail0", floodSpec{Count: failedPackets, Size: h.size}).Wait()
+	failed := failedPackets - fault.Disarm()
+	require.EqualValues(t, failedPackets, sent)
+	eventually(t, "the queue is empty", func() bool { return c.Stats().Queued == 0 })
+	captured := c.Stats().Captured
+	sendNumbered(t, nil, "fail0", packetsBehind)
+	c.Stop()
+
+	s := c.Stats()
+	t.Logf("%d made to fail: %+v", failed, *s)
+	assert.EqualValues(t, failedPackets+packetsBehind, s.Received)
+	assert.EqualValues(t, captured+packetsBehind, s.Captured, "when nothing fails any more")
+	assert.NotZero(t, s.DroppedNoMemory)
+	if h.exact {
+		assert.EqualValues(t, failed, s.DroppedNoMemory, "made to fail, and dropped_no_memory")
+	}
+	assert.Zero(t, s.DroppedWrite)
+	checkEquations(t, s)
+	if h.io == genl.IODiscard {
+		assert.Zero(t, s.Written)
+		return
+	}
+	f, err := pcapread.ReadPrefix(c.File, 64)
+	require.NoError(t, err)
+	c.CheckBooks(f)
+	h.checkGaps(t, f.Packets, sent)
+}
+
+// checkGaps checks that the drop counts are the holes in the numbers of the packets, up to the last: there are more
+// behind it.
+func (h *hookFault) checkGaps(t *testing.T, packets []pcapread.Packet, sent uint64) {
+	t.Helper()
+	require.Greater(t, len(packets), packetsBehind)
+	first, behind := packets[:len(packets)-packetsBehind], packets[len(packets)-packetsBehind:]
+	last := checkNumbers(t, first, 0)
+	require.Equal(t, sent-last, behind[0].Drops)
+	behind[0].Drops = 0
+	require.EqualValues(t, packetsBehind, checkNumbers(t, behind, 0))
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0
+
+package tests
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"ksnif/vmtest/guest"
+)
+
+// withoutUnitTests copies the module, and has the kernel find no unit tests in the copy: they would run at each load,
+// and what they allocate is not what is tested. The tests are in a section that is known by its name.
+func withoutUnitTests(t testing.TB) string {
+	t.Helper()
+	b, err := os.ReadFile(moduleFile(t))
+	require.NoError(t, err)
+	b = bytes.ReplaceAll(b, []byte(".kunit_test_suites\x00"), []byte(".kunit_test_unused\x00"))
+	name := filepath.Join(t.TempDir(), "ksnif.ko")
+	require.NoError(t, os.WriteFile(name, b, 0o600))
+	return name
+}
+
+func moduleFile(t testing.TB) string {
+	t.Helper()
+	return strings.TrimSpace(guest.Run(t, "modinfo", "-n", "ksnif"))
+}
+
+// TestTortureFailLoad has each allocation fail that loading the module comes to: nothing of it remains, or the kernel
+// could do without, and it works.
+func TestTortureFailLoad(t *testing.T) {
+	guest.NeedsDebug(t)
+	file, err := os.Open(withoutUnitTests(t))
+	require.NoError(t, err)
+	defer file.Close()
+	guest.NewNamespace(t, "other") // one of several is made in vain when a later one fails
+	guest.Unload(t)
+	t.Cleanup(func() {
+		if !guest.Loaded() {
+			guest.Load(t)
+		}
+	})
+	failAnyAllocation(t)
+	for n, fired := 1, true; fired; n++ {
+		var loaded error
+		fired, err = guest.FailNth(n, func() { loaded = unix.FinitModule(int(file.Fd()), "", 0) })
+		require.NoError(t, err)
+		if loaded == nil {
+			newPlace(t).works()
+			guest.Unload(t)
+		} else {
+			require.True(t, fired, "with nothing failing: %v", loaded)
+			require.ErrorIs(t, loaded, unix.ENOMEM, "allocation %d", n)
+		}
+		requireNothing(t)
+		if !fired {
+			t.Logf("%d allocations", n-1)
+		}
+	}
+}
+
+// TestTortureFailInit has the module's init fail where nothing that it calls ever fails.
+func TestTortureFailInit(t *testing.T) {
+	guest.NeedsDebug(t)
+	guest.Unload(t)
+	defer guest.Load(t)
+	for _, errno := range injected {
+		_, err := guest.Try("insmod", moduleFile(t), fmt.Sprintf("fail_init=%d", int(errno)))
+		require.ErrorContains(t, err, errno.Error())
+		requireNothing(t)
+	}
+}
+
+// requireNothing checks that nothing of the module is to be seen.
+func requireNothing(t testing.TB) {
+	t.Helper()
+	require.False(t, guest.Loaded(), "the module is loaded")
+	require.NoFileExists(t, procFile("status"))
+	_, err := dialRaw()
+	require.ErrorIs(t, err, os.ErrNotExist, "the family is there")
+}
+
+// TestTortureFailNamespace has each allocation fail that the making of a network namespace comes to: there is none, or
+// it has a capture that works.
+func TestTortureFailNamespace(t *testing.T) {
+	guest.NeedsDebug(t)
+	failAnyAllocation(t)
+	refused := 0
+	for n, fired := 1, true; fired; n++ {
+		made, err := error(nil), error(nil)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			runtime.LockOSThread() // never unlocked: the thread ends here, and the namespace with it
+			fired, err = guest.FailNth(n, func() { made = unix.Unshare(unix.CLONE_NEWNET) })
+			if err == nil && made == nil {
+				_, err = os.Stat(procFile("status"))
+			}
+		}()
+		<-done
+		require.NoError(t, err, "allocation %d", n)
+		if made != nil {
+			require.True(t, fired, "with nothing failing: %v", made)
+			require.ErrorIs(t, made, unix.ENOMEM, "allocation %d", n)
+			refused++
+		}
+		if !fired {
+			t.Logf("%d allocations, %d of which it cannot do without", n-1, refused)
+		}
+	}
+	newPlace(t).works()
+}
