@@ -207,7 +207,7 @@ static struct notifier_block device_notifier = {
 
 int ksnif_device_register(void)
 {
-	return register_netdevice_notifier(&device_notifier);
+	return ksnif_testpoint_init() ?: register_netdevice_notifier(&device_notifier);
 }
 
 void ksnif_device_unregister(void)

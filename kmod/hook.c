@@ -113,13 +113,14 @@ static struct nf_hook_ops *hook_ops(struct ksnif_run *run, unsigned int *n)
 
 /*
  * Let a run see the packets of a namespace. It must stay until ksnif_hook_unregister() and a
- * synchronize_net() after it. 0 or a negative errno.
+ * synchronize_net() after it. 0, or a negative errno: then nobody sees the run any more.
  */
 int ksnif_hook_register(struct net *net, struct ksnif_run *run)
 {
 	static const u8 pf[] = { NFPROTO_IPV4, NFPROTO_IPV6 };
 	struct nf_hook_ops *ops;
 	unsigned int i, n;
+	int err;
 
 	for (i = 0; i < ARRAY_SIZE(pf); i++)
 		run->hooks[i] = (struct nf_hook_ops) {
@@ -130,7 +131,10 @@ int ksnif_hook_register(struct net *net, struct ksnif_run *run)
 			.priority = NF_IP_PRI_FIRST,
 		};
 	ops = hook_ops(run, &n);
-	return nf_register_net_hooks(net, ops, n);
+	err = nf_register_net_hooks(net, ops, n);
+	if (err)
+		synchronize_net();	/* the first of two may have been called already */
+	return err;
 }
 
 /* See no more packets. Hooks may still be running on return: synchronize_net() waits. */

@@ -2,6 +2,7 @@
 /* What tests can turn on; see testpoint.h. */
 #include <linux/debugfs.h>
 #include <linux/delay.h>
+#include <linux/moduleparam.h>
 #include <linux/time64.h>
 
 #include "testpoint.h"
@@ -10,6 +11,9 @@
 #define HOOK_DELAY_MAX	(100 * USEC_PER_MSEC)
 
 static u32 hook_delay;	/* microseconds */
+static int fail_init;
+module_param(fail_init, int, 0);
+MODULE_PARM_DESC(fail_init, "errno with which the module's init fails in its middle");
 static struct dentry *dir;
 
 /* Busy, as in softirq context nothing else is allowed. */
@@ -36,6 +40,12 @@ static int hook_delay_set(void *data, u64 us)
 }
 
 DEFINE_DEBUGFS_ATTRIBUTE(hook_delay_ops, hook_delay_get, hook_delay_set, "%llu\n");
+
+/* Before the module is there, fail_function knows none of its functions. */
+int ksnif_testpoint_init(void)
+{
+	return -fail_init;
+}
 
 /* Nothing depends on debugfs: if it fails, there are no files. */
 void ksnif_testpoint_register(void)

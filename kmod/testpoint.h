@@ -6,6 +6,9 @@
  * /sys/kernel/debug/ksnif/hook_delay_us holds every hook up that long (0: not at all) between
  * its look at the run and its first use of it.
  *
+ * The parameter fail_init is an errno that registering the device notifier returns, which never
+ * fails by itself.
+ *
  * These functions can be made to fail by fail_function (Documentation/fault-injection); each
  * does one thing that can really fail, and the failure injected means the same:
  *
@@ -32,6 +35,7 @@
 #define KSNIF_INJECT		ALLOW_ERROR_INJECTION
 
 void ksnif_testpoint_hook(void);	/* any context */
+int ksnif_testpoint_init(void);
 void ksnif_testpoint_register(void);
 void ksnif_testpoint_unregister(void);
 
@@ -41,6 +45,7 @@ void ksnif_testpoint_unregister(void);
 #define KSNIF_INJECT(function, type)
 
 static inline void ksnif_testpoint_hook(void) { }
+static inline int ksnif_testpoint_init(void) { return 0; }
 static inline void ksnif_testpoint_register(void) { }
 static inline void ksnif_testpoint_unregister(void) { }
 

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -197,24 +196,4 @@ func Symbol(t testing.TB, name string) (from, to uint64) {
 		t.Fatalf("kallsyms: no function %s in the module, or nothing behind it", name)
 	}
 	return from, to
-}
-
-// NoLeaks has kmemleak look for memory that nobody knows any more, which is what a test with the module removed may ask
-// for. An object counts from the second scan on, and RCU must have had time to free what waits for it.
-func NoLeaks(t testing.TB) {
-	t.Helper()
-	const kmemleak = debugfs + "kmemleak"
-	time.Sleep(2 * time.Second)
-	for range 2 {
-		if err := os.WriteFile(kmemleak, []byte("scan"), 0); err != nil {
-			t.Fatalf("kmemleak: %v", err)
-		}
-	}
-	report, err := os.ReadFile(kmemleak)
-	if err != nil {
-		t.Fatalf("kmemleak: %v", err)
-	}
-	if len(report) > 0 {
-		t.Errorf("kmemleak: %s", report)
-	}
 }

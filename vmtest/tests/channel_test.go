@@ -66,7 +66,7 @@ func settingAttr(t testing.TB, name, value string) []byte {
 		}
 	}
 	switch number {
-	case genl.AttrCaptureSnaplen, genl.AttrCaptureQueueSize:
+	case genl.AttrCaptureSnaplen, genl.AttrCaptureSyncInterval, genl.AttrCaptureQueueSize:
 		n, err := strconv.ParseUint(value, 10, 64)
 		require.NoError(t, err)
 		if number == genl.AttrCaptureQueueSize {
@@ -74,22 +74,23 @@ func settingAttr(t testing.TB, name, value string) []byte {
 		}
 		return attrU32(number, uint32(n))
 	case genl.AttrCaptureIO:
-		v, err := genl.ParseIO(value)
-		require.NoError(t, err)
-		return attrU32(number, uint32(v))
+		return attrEnum(t, number, genl.ParseIO, value)
 	case genl.AttrCaptureFamily:
-		v, err := genl.ParseIPFamily(value)
-		require.NoError(t, err)
-		return attrU32(number, uint32(v))
+		return attrEnum(t, number, genl.ParseIPFamily, value)
 	case genl.AttrCaptureFormat:
-		v, err := genl.ParseFormat(value)
-		require.NoError(t, err)
-		return attrU32(number, uint32(v))
+		return attrEnum(t, number, genl.ParseFormat, value)
 	case genl.AttrCaptureDeviceName, genl.AttrCaptureLogfile:
 		return attrString(number, value)
 	}
 	t.Fatalf("no attribute for the setting %q", name)
 	return nil
+}
+
+func attrEnum[T ~uint32](t testing.TB, number uint16, parse func(string) (T, error), name string) []byte {
+	t.Helper()
+	v, err := parse(name)
+	require.NoError(t, err)
+	return attrU32(number, uint32(v))
 }
 
 // procfs writes a command to the control file. The text of a refusal is in status, and stays there.

@@ -40,7 +40,7 @@ func failStart(t *testing.T, errno unix.Errno) {
 	p := newPlace(t)
 	p.works()
 	for _, function := range []string{
-		"ksnif_file_open_root", "ksnif_file_cut", "ksnif_run_alloc", "ksnif_queue_alloc", "ksnif_iface_alloc",
+		"ksnif_file_filp_open", "ksnif_file_cut", "ksnif_run_alloc", "ksnif_queue_alloc", "ksnif_iface_alloc",
 	} {
 		want := errno
 		if f.Inject(function, errno) {

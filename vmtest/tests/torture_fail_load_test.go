@@ -4,6 +4,7 @@ package tests
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -20,12 +21,17 @@ import (
 // and what they allocate is not what is tested. The tests are in a section that is known by its name.
 func withoutUnitTests(t testing.TB) string {
 	t.Helper()
-	b, err := os.ReadFile(strings.TrimSpace(guest.Run(t, "modinfo", "-n", "ksnif")))
+	b, err := os.ReadFile(moduleFile(t))
 	require.NoError(t, err)
 	b = bytes.ReplaceAll(b, []byte(".kunit_test_suites\x00"), []byte(".kunit_test_unused\x00"))
 	name := filepath.Join(t.TempDir(), "ksnif.ko")
 	require.NoError(t, os.WriteFile(name, b, 0o600))
 	return name
+}
+
+func moduleFile(t testing.TB) string {
+	t.Helper()
+	return strings.TrimSpace(guest.Run(t, "modinfo", "-n", "ksnif"))
 }
 
 // TestTortureFailLoad has each allocation fail that loading the module comes to: nothing of it remains, or the kernel
@@ -59,7 +65,18 @@ func TestTortureFailLoad(t *testing.T) {
 			t.Logf("%d allocations", n-1)
 		}
 	}
-	guest.NoLeaks(t)
+}
+
+// TestTortureFailInit has the module's init fail where nothing that it calls ever fails.
+func TestTortureFailInit(t *testing.T) {
+	guest.NeedsDebug(t)
+	guest.Unload(t)
+	defer guest.Load(t)
+	for _, errno := range injected {
+		_, err := guest.Try("insmod", moduleFile(t), fmt.Sprintf("fail_init=%d", int(errno)))
+		require.ErrorContains(t, err, errno.Error())
+		requireNothing(t)
+	}
 }
 
 // requireNothing checks that nothing of the module is to be seen.

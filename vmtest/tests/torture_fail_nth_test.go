@@ -32,13 +32,13 @@ type failRow struct {
 func TestTortureFailNth(t *testing.T) {
 	guest.NeedsDebug(t)
 	failAnyAllocation(t)
-	p := newPlace(t)
+	p := newPlaceIn(t, tmpfs(t, "16m")) // the file system that finds no memory is not what is tested
 	for _, row := range p.failRows() {
 		t.Run(row.name, func(t *testing.T) { row.run(p.at(t)) })
 	}
 	for _, row := range []string{"netlink", "procfs"} {
 		t.Run("first start/"+row, func(t *testing.T) {
-			fresh := newPlace(t)
+			fresh := newPlaceIn(t, tmpfs(t, "16m"))
 			require.NoError(t, os.WriteFile(fresh.File, []byte("not to be lost"), 0o600))
 			call := byControl("start")
 			if row == "netlink" {
@@ -66,6 +66,7 @@ func (p *place) failRows() []failRow {
 		{name: "restart", starts: true, before: running, after: running},
 		{name: "restart", starts: true, before: stopped, after: running},
 		{name: "flush", before: running, after: running},
+		{name: "sync_interval 7", before: stopped, after: stopped, change: func(c *genl.Capture) { c.SyncInterval = 7 }},
 		{name: "snaplen 200", before: running, after: running, change: func(c *genl.Capture) { c.Snaplen = 200 }},
 	}
 	for line, change := range map[string]func(*genl.Capture){

@@ -51,15 +51,21 @@ func TestParser(t *testing.T) {
 	}
 }
 
-func TestIsAllowed(t *testing.T) {
-	allow := []allowedReport{{"^BUG: one$", "why"}, {"[", "not an expression"}}
-	one := klog.Scan("BUG: one\n")[0]
-	both := klog.Scan("BUG: one\nBUG: two\n")[0]
-	weak := klog.Scan("Call Trace:\n")[0]
-	assert.True(t, isAllowed(one, allow))
-	assert.False(t, isAllowed(one, nil))
-	assert.False(t, isAllowed(both, allow), "an announced report hides no other")
-	assert.False(t, isAllowed(weak, append(allow, allowedReport{".", ""})), "a report without a title")
+func TestAnnounced(t *testing.T) {
+	allow := []allowedReport{{"^BUG: one$", "why"}, {"[", "not an expression"}, {`^ warn_alloc\+`, "why"}}
+	check := func(want string, log string, allow []allowedReport) {
+		t.Helper()
+		line, ok := announced(klog.Scan(log)[0], allow)
+		assert.Equal(t, want, line)
+		assert.Equal(t, want != "", ok)
+	}
+	check("BUG: one", "BUG: one\n", allow)
+	check("", "BUG: one\n", nil)
+	check("", "BUG: one\nBUG: two\n", allow) // an announced report hides no other
+	check(" warn_alloc+0x1/0x2", "Call Trace:\n <TASK>\n dump_stack+0x1/0x2\n warn_alloc+0x1/0x2\n", allow)
+	check("", "Call Trace:\n <TASK>\n other+0x1/0x2\n", allow)
+	check("", "Call Trace:\n <TASK>\n warn_alloc+0x1/0x2\nBUG: two\n", allow)
+	check("", "Call Trace:\n", []allowedReport{{".", "it has nothing else"}})
 }
 
 func TestKmsgText(t *testing.T) {

@@ -235,16 +235,26 @@ func readAllowed() []allowedReport {
 	return list
 }
 
-// isAllowed says whether a test had announced the report: every line of it that says what it is about, or one report
-// could hide another.
-func isAllowed(s klog.Splat, allow []allowedReport) bool {
-	for _, line := range s.Telling {
-		if !slices.ContainsFunc(allow, func(a allowedReport) bool {
+// announced says whether allow expects a report, and by which line. A bare stack does not say what it is about: there,
+// a function in it will do.
+func announced(s klog.Splat, allow []allowedReport) (line string, ok bool) {
+	matches := func(line string) bool {
+		return slices.ContainsFunc(allow, func(a allowedReport) bool {
 			re, err := regexp.Compile(a.expr)
 			return err == nil && re.MatchString(line)
-		}) {
-			return false
+		})
+	}
+	if len(s.Telling) == 0 {
+		i := 1 + slices.IndexFunc(s.Lines[1:], matches)
+		if i < 1 {
+			return "", false
+		}
+		return s.Lines[i], true
+	}
+	for _, line := range s.Telling {
+		if !matches(line) {
+			return "", false
 		}
 	}
-	return len(s.Telling) > 0
+	return s.Title, true
 }

@@ -51,8 +51,8 @@ func (w *watch) kernel(allow []allowedReport) (problems []proto.Problem, expecte
 		problems = append(problems, proto.Problem{Type: "log", Text: "the kernel's log overran: messages were lost unseen"})
 	}
 	for _, s := range scanner.Splats() {
-		if isAllowed(s, allow) {
-			expected = append(expected, s.Title)
+		if line, ok := announced(s, allow); ok {
+			expected = append(expected, line)
 			continue
 		}
 		problems = append(problems, proto.Problem{Type: "splat", Text: s.Title, More: strings.Join(s.Lines, "\n")})
