@@ -114,44 +114,46 @@ func (c *crash) killAll(ctx context.Context, res *Result) error {
 }
 
 // kill boots a machine, kills it and keeps its disk.
-func (c *crash) kill(ctx context.Context, serial string, m moment) (t *Test, err error) {
+func (c *crash) kill(ctx context.Context, serial string, m moment) (*Test, error) {
 	log, err := os.Create(filepath.Join(c.dir, serial+".log"))
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
 	for {
-		accel, why, err := c.h.accel()
-		if err != nil {
-			return nil, err
-		}
-		o := c.h.options(c.guest, accel, crashTimeout)
-		o.OutMB = crashOutMB
-		if o.OutOpts == "" {
-			o.OutOpts = crashOutOpts
-		}
-		plan := c.h.plan(proto.ModeTests, c.run.Kernel, c.guest, accel, o)
-		plan.Tests = []string{crashVictim}
-		c.h.announce(c.guest, accel, why)
-		b, err := newBoot(ctx, c.h.out("tmp"), c.guest, plan, o, accel)
-		if err != nil {
-			return nil, err
-		}
-		b.log = log
-		v := newVictim(m)
-		b.started = func(p *process) { v.vm = p }
-		end, err := b.run(ctx, &logged{sink: v, log: log})
-		fell := err == nil && c.h.fallBack(accel, end)
-		if err == nil && !fell {
-			err = c.keep(serial, v, b.file("out.img"))
-		}
-		if err := errors.Join(err, b.clean()); err != nil {
-			return nil, err
-		}
-		if !fell {
-			return v.test(crashTests+"/"+serial, end), nil
+		if t, err := c.boot(ctx, serial, m, log); t != nil || err != nil {
+			return t, err
 		}
 	}
+}
+
+// boot is kill, but gives nothing if it only showed that KVM does not work here.
+func (c *crash) boot(ctx context.Context, serial string, m moment, log *os.File) (t *Test, err error) {
+	accel, why, err := c.h.accel()
+	if err != nil {
+		return nil, err
+	}
+	o := c.h.options(c.guest, accel, crashTimeout)
+	o.OutMB = crashOutMB
+	if o.OutOpts == "" {
+		o.OutOpts = crashOutOpts
+	}
+	plan := c.h.plan(proto.ModeTests, c.run.Kernel, c.guest, accel, o)
+	plan.Tests = []string{crashVictim}
+	c.h.announce(c.guest, accel, why)
+	b, err := newBoot(ctx, c.h.out("tmp"), c.guest, plan, o, accel)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, b.clean()) }()
+	b.log = log
+	v := newVictim(m)
+	b.started = func(p *process) { v.vm = p }
+	end, err := b.run(ctx, &logged{sink: v, log: log})
+	if err != nil || c.h.fallBack(accel, end) {
+		return nil, err
+	}
+	return v.test(crashTests+"/"+serial, end), c.keep(serial, v, b.file("out.img"))
 }
 
 // keep puts the victim's disk among those to look at.

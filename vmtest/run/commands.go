@@ -123,6 +123,27 @@ func newSelftest(f *flags) *cobra.Command {
 	return cmd
 }
 
+func newCrash(f *flags) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "crash",
+		Short: "Kill VMs that capture, and read what is on their disks",
+		Long: "Boots the kernel over and over, kills QEMU at moments of a capture that the seed chooses, and checks in one\n" +
+			"more boot that the capture files have all that was promised. LONG=1 kills 50 VMs, not 10.\n" + environment,
+		Args: args(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.harness(func(h *vmtest.Harness) error {
+				res, err := h.Crash(cmd.Context(), vmtest.TestRun{Kernel: f.kernel, Binary: f.binary("")})
+				if err != nil {
+					return err
+				}
+				return closing(h.Progress, res.Counts())
+			})
+		},
+	}
+	f.addKernel(cmd)
+	return cmd
+}
+
 func newScript(f *flags) *cobra.Command {
 	var in, dir string
 	cmd := &cobra.Command{

@@ -96,7 +96,7 @@ func newRoot() *cobra.Command {
 	p.StringVar(&f.config, "config", "list", "queue of the module: list or ring")
 	p.StringVar(&f.root, "root", ".", "the repository")
 	p.BoolVar(&f.noModule, "no-module", false, "boot without the module")
-	root.AddCommand(newAll(f), newTest(f), newSelftest(f), newScript(f), newShell(f), newDemo(f), newMutants(f))
+	root.AddCommand(newAll(f), newTest(f), newSelftest(f), newCrash(f), newScript(f), newShell(f), newDemo(f), newMutants(f))
 	return root
 }
 
