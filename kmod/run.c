@@ -116,7 +116,7 @@ static void run_open_work(struct work_struct *work)
 	run->open_error = run_open_file(run, &extack);
 	run->open_text = extack._msg;
 	mutex_lock(&cap->lock);
-	complete(&run->opened);
+	complete_all(&run->opened);	/* a wait leaves it done */
 	mutex_unlock(&cap->lock);
 	/* set before opened was complete, or never */
 	if (run->abandoned) {
