@@ -136,8 +136,8 @@ func copyFile(from, to string) error {
 }
 
 var targets = []string{
-	"all", "demo", "vmtest", "vm-run", "shell", "bench", "mutants", "lab", "check", "lint", "gen", "menuconfig", "olddefconfig",
-	"fetch", "deps", "clean", "distclean", "help", "install", "uninstall",
+	"all", "demo", "vmtest", "vmtest-long", "vm-run", "shell", "bench", "mutants", "fuzz", "coverage", "lab", "check", "lint",
+	"gen", "menuconfig", "olddefconfig", "fetch", "deps", "clean", "distclean", "help", "install", "uninstall",
 }
 
 // make help tells every target and every variable, and each target is one that make knows.
@@ -156,7 +156,7 @@ func TestHelp(t *testing.T) {
 	assert.ElementsMatch(t, targets, names(listed))
 	for _, name := range []string{
 		"KDIR", "KERNEL", "CONFIG", "RUN", "SCRIPT", "IN", "MEM", "CPUS", "TIMEOUT", "ACCEL", "ICOUNT", "GDB", "MIRROR", "UPDATE",
-		"PREFIX", "DESTDIR", "INSTALL_MOD_PATH",
+		"SEED", "FUZZTIME", "MODULE_COVERAGE", "PREFIX", "DESTDIR", "INSTALL_MOD_PATH",
 	} {
 		assert.Contains(t, names(variables), name)
 	}
@@ -169,7 +169,7 @@ func TestHelp(t *testing.T) {
 
 // What comes later says so, and is no success.
 func TestLater(t *testing.T) {
-	for _, args := range [][]string{{"bench"}, {"mutants"}, {"lab", "N=01"}} {
+	for _, args := range [][]string{{"bench"}, {"lab", "N=01"}} {
 		r := runMake(t, root, args...)
 		assert.NotZero(t, r.code, args)
 		assert.Contains(t, r.stderr, "make "+args[0]+" comes with a later release\n")

@@ -40,6 +40,18 @@ func runsTests(t *testing.T, dir string) {
 	got = runMake(t, dir, "vmtest", "KERNEL="+kernel(), "RUN=^TestThatThereIsNot$")
 	assert.NotZero(t, got.code)
 	assert.Regexp(t, `\n0 passed, 0 failed, 0 skipped\n$`, got.stdout)
+	got = runMake(t, dir, "vmtest-long", "KERNEL="+kernel(), "RUN=^TestThatThereIsNot$")
+	assert.NotZero(t, got.code)
+	assert.Regexp(t, `\n0 passed, 0 failed, 0 skipped\n$`, got.stdout)
+}
+
+// plants one bug that a quick test sees, and asks for one that there is not.
+func plants(t *testing.T, dir string) {
+	got := succeeds(t, dir, "mutants", "KERNEL="+kernel(), "RUN=^disclaim-missing$")
+	assert.Regexp(t, `\ndisclaim-missing: killed by TestStartStopCycles .*\n1 mutants: 1 killed, 0 survived\n$`, got.stdout)
+	got = runMake(t, dir, "mutants", "KERNEL="+kernel(), "RUN=^no-such-mutant$")
+	assert.NotZero(t, got.code)
+	assert.Contains(t, got.stderr, `no mutant matches "^no-such-mutant$"`)
 }
 
 // generates brings back a generated file that was lost, as it is in the tree.
