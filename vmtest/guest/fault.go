@@ -3,6 +3,7 @@
 package guest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,6 +16,14 @@ import (
 )
 
 const debugfs = "/sys/kernel/debug/"
+
+// NeedsFaults skips a test that makes things fail, where the kernel cannot: all but KERNEL=debug-6.1 and its like.
+func NeedsFaults(t testing.TB) {
+	t.Helper()
+	if !strings.HasPrefix(Kernel(), "debug-") {
+		t.Skip("needs a debug kernel: make vmtest KERNEL=debug-6.1")
+	}
+}
 
 // Fault is one of the kernel's ways to make things fail: a folder of debugfs, as in the kernel's
 // Documentation/fault-injection.
@@ -118,9 +127,14 @@ func (f *Fault) FailCaches(pattern string, except ...string) {
 	for _, name := range except {
 		skip[name] = true
 	}
+	chosen := 0
 	set := func(cache, value string) {
 		f.t.Helper()
-		if err := os.WriteFile(cache, []byte(value), 0); err != nil && !os.IsNotExist(err) {
+		switch err := os.WriteFile(cache, []byte(value), 0); {
+		case err == nil:
+			chosen++
+		case os.IsNotExist(err), errors.Is(err, unix.EINVAL): // it is gone, or several caches are one
+		default:
 			f.t.Fatalf("fault injection: %v", err)
 		}
 	}
@@ -134,6 +148,9 @@ func (f *Fault) FailCaches(pattern string, except ...string) {
 			set(c, "0")
 		}
 	})
+	if chosen == 0 {
+		f.t.Fatalf("fault injection: slab cache %s cannot be chosen", pattern)
+	}
 	f.Set("cache-filter", "Y")
 }
 

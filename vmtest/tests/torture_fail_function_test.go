@@ -22,7 +22,7 @@ var injected = []unix.Errno{unix.ENOMEM, unix.EIO, unix.EDQUOT}
 // TestTortureFailFunction has functions of the module fail, and checks that it tells and counts each failure once, that
 // the file is whole, and that the next start works.
 func TestTortureFailFunction(t *testing.T) {
-	guest.NeedsDebug(t)
+	guest.NeedsFaults(t)
 	for _, errno := range injected {
 		t.Run(unix.ErrnoName(errno), func(t *testing.T) {
 			for name, test := range map[string]func(*testing.T, unix.Errno){

@@ -43,7 +43,7 @@ func hookFaults() []hookFault {
 // TestTortureFailHook has allocations of the hook fail, and asks where every packet went. What failed is counted by the
 // kernel, too.
 func TestTortureFailHook(t *testing.T) {
-	guest.NeedsDebug(t)
+	guest.NeedsFaults(t)
 	for _, h := range hookFaults() {
 		t.Run(h.name, h.run)
 	}

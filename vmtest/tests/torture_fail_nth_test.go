@@ -30,7 +30,7 @@ type failRow struct {
 // TestTortureFailNth has each allocation fail that a command or a procfs file comes to: the answer is that there is no
 // memory, and nothing has changed; or the kernel could do without, and it was done.
 func TestTortureFailNth(t *testing.T) {
-	guest.NeedsDebug(t)
+	guest.NeedsFaults(t)
 	failAnyAllocation(t)
 	p := newPlaceIn(t, tmpfs(t, "16m")) // the file system that finds no memory is not what is tested
 	for _, row := range p.failRows() {
