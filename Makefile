@@ -73,12 +73,15 @@ all: bin/ksnifctl ## build bin/ksnifctl, and kmod/ksnif.ko for KDIR
 
 # --- virtual machines
 
-.PHONY: demo vmtest vm-run mutants shell
+.PHONY: demo vmtest vmtest-long vm-run mutants shell
 demo: vm-ready ## from nothing to a capture in a VM: out/demo.pcapng
 	@out/bin/vmtest-run demo -kernel $(VM_KERNEL) -config $(CONFIG)
 
 vmtest: deps-vmtest modules vm-tools out/bin/tests ## all tests, on the host and in VMs
 	@out/bin/vmtest-run all -kernels '$(KERNELS)' -config $(CONFIG) $(if $(RUN),-run '$(RUN)')
+
+vmtest-long: deps-vmtest modules vm-tools out/bin/tests ## the torture set in its long size; see KERNEL=
+	@out/bin/vmtest-run all -long -kernels '$(or $(KERNEL),debug-6.1)' -config $(CONFIG) $(if $(RUN),-run '$(RUN)')
 
 vm-run: script-given vm-ready ## run SCRIPT=file in a VM; its /out comes to out/vm-run/
 	@out/bin/vmtest-run script -kernel $(VM_KERNEL) -config $(CONFIG) \
@@ -103,6 +106,7 @@ vm-tools: deps-vm bin/ksnifctl out/bin/vmtest-run
 module: out/bin/mk deps-vm deps-kernel
 	@$(call build_module,$(VM_KERNEL),out/build,)
 
+vmtest-long: KERNELS := $(or $(KERNEL),debug-6.1)
 modules: out/bin/mk deps-vm deps-kernel
 	@for kernel in $(KERNELS); do $(call build_module,$$kernel,out/build,); done
 
@@ -198,7 +202,7 @@ deps-vmtest:
 deps-lint:
 	@.ci/deps -vm $(PKGS_BUILD) $(PKGS_VM) $(PKGS_LINT)
 deps-kernel: # what building a debug kernel needs, if one is asked for
-	@$(if $(findstring debug-,$(KERNEL))$(findstring kcsan-,$(KERNEL)),.ci/deps $(PKGS_BUILD) $(PKGS_KERNEL))
+	@$(if $(findstring debug-,$(KERNELS) $(VM_KERNEL))$(findstring kcsan-,$(KERNELS) $(VM_KERNEL)),.ci/deps $(PKGS_BUILD) $(PKGS_KERNEL))
 deps-mutants:
 	@.ci/deps -vm $(PKGS_BUILD) $(PKGS_VM) $(PKGS_KERNEL) $(PKGS_MUTANTS)
 deps-menu:

@@ -37,7 +37,7 @@ func recipes() map[string]recipe {
 	return map[string]recipe{
 		"debug-6.1":  {series: "6.1", fragments: []string{"base", "debug"}, edits: []edit{stackFilter}, options: debug},
 		"debug-6.12": {series: "6.12", fragments: []string{"base", "debug"}, options: debug},
-		"kcsan-6.12": {series: "6.12", fragments: []string{"base", "kcsan"}, options: []string{"KSNIF_KUNIT_TEST"}},
+		"kcsan-6.12": {series: "6.12", fragments: []string{"base", "kcsan"}, options: []string{"KSNIF_KUNIT_TEST", "KSNIF_TEST_POINTS"}},
 	}
 }
 

@@ -32,6 +32,7 @@ type Harness struct {
 // Defaults of what a boot may take. A user's TIMEOUT replaces the limit of one boot.
 const (
 	testsTimeout  = 40 * time.Minute
+	longTimeout   = 75 * time.Minute
 	scriptTimeout = 30 * time.Minute
 	testLimit     = 60 * time.Second // of one test, times the slowness
 	longFactor    = 12               // more time for the long size of a test, which may have ten minutes of load

@@ -29,9 +29,18 @@ const needsDebug = "needs a debug kernel: "
 // the list stays true; testdata/skips.golden has it once more, so that nobody makes it longer unawares.
 func allowedSkips() []allowedSkip {
 	stock, host := []string{onStock}, []string{onHost}
+	noFaults := []string{onStock, onKCSAN} // kernels that cannot be told to fail
 	return []allowedSkip{
 		{"TestKUnit", stock, needsDebug},
 		{"TestOrderAcrossCPUs", []string{onStock, onDebug, onKCSAN}, "needs two CPUs: "},
+		{"TestTortureFailFunction", noFaults, needsDebug},
+		{"TestTortureFailHook", noFaults, needsDebug},
+		{"TestTortureFailInit", noFaults, needsDebug},
+		{"TestTortureFailLoad", noFaults, needsDebug},
+		{"TestTortureFailNamespace", noFaults, needsDebug},
+		{"TestTortureFailNth", noFaults, needsDebug},
+		{"TestTortureMixed", stock, needsDebug},
+		{"TestTortureStopRace", stock, needsDebug},
 
 		{"ctl TestCompletionScripts/fish", host, "fish is not installed"},
 		{"ctl TestCompletionScripts/zsh", host, "zsh is not installed"},

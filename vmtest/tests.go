@@ -184,7 +184,11 @@ func (t *testLoop) boot(ctx context.Context, names []string, log *os.File) (fell
 		return false, err
 	}
 	t.accel = accel
-	o := t.h.options(t.guest, accel, testsTimeout)
+	limit := testsTimeout
+	if t.h.Options.Long {
+		limit = longTimeout
+	}
+	o := t.h.options(t.guest, accel, limit)
 	plan := t.h.plan(proto.ModeTests, t.run.Kernel, t.guest, accel, o)
 	plan.Tests, plan.SubRun = names, t.sub
 	if t.run.TestLimit > 0 {

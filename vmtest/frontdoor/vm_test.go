@@ -38,6 +38,7 @@ func TestTree(t *testing.T) {
 	t.Run("shell", func(t *testing.T) { givesShell(t, dir) })
 	t.Run("demo", func(t *testing.T) { demonstrates(t, dir) })
 	t.Run("vmtest", func(t *testing.T) { runsTests(t, dir) })
+	t.Run("mutants", func(t *testing.T) { plants(t, dir) })
 	t.Run("check", func(t *testing.T) { succeeds(t, dir, "check") })
 	t.Run("gen", func(t *testing.T) { generates(t, dir) })
 	t.Run("deps and fetch", func(t *testing.T) { fetches(t, dir) })

@@ -23,7 +23,11 @@ type allRun struct {
 	kernels string
 	run     string
 	binary  string
+	long    bool
 }
+
+// tortureSet is what has a long size.
+const tortureSet = "^TestTorture"
 
 func newAll(f *flags) *cobra.Command {
 	a := &allRun{flags: f}
@@ -37,6 +41,7 @@ func newAll(f *flags) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&a.kernels, "kernels", "6.1 6.12", "kernels, separated by spaces or commas")
 	cmd.Flags().StringVar(&a.run, "run", "", "only the tests that match, as in go test -run")
+	cmd.Flags().BoolVar(&a.long, "long", false, "only the torture set and the harness, in their long size")
 	cmd.Flags().StringVar(&f.profile, "coverprofile", "", "file for Go's coverage profile of the host's tests")
 	cmd.Flags().StringVar(&a.binary, "tests", "", "test binary for the guest (default out/bin/tests)")
 	return cmd
@@ -56,10 +61,14 @@ type lane struct {
 
 func (a *allRun) lanes() []lane {
 	kernels := strings.FieldsFunc(a.kernels, func(r rune) bool { return r == ' ' || r == ',' })
+	whole := a.run == ""
+	if whole && a.long {
+		a.run = tortureSet
+	}
 	lanes := []lane{{"host", []part{{"the host", func(ctx context.Context, h *vmtest.Harness) (*vmtest.Result, error) {
 		return h.HostTests(ctx, a.run)
 	}}}}}
-	if a.run == "" && len(kernels) > 0 {
+	if whole && len(kernels) > 0 {
 		lanes = append(lanes, lane{"harness", []part{{"the harness",
 			func(ctx context.Context, h *vmtest.Harness) (*vmtest.Result, error) {
 				return h.Selftest(ctx, kernels[0])
@@ -95,6 +104,7 @@ func (a *allRun) guest(kernel string) []part {
 // with runs all lanes, and adds up what their parts give.
 func (a *allRun) with(ctx context.Context) func(h *vmtest.Harness) error {
 	return func(h *vmtest.Harness) error {
+		h.Options.Long = h.Options.Long || a.long
 		var sum vmtest.Counts
 		var lines []string
 		for _, t := range a.beside(ctx, h, a.lanes()) {
