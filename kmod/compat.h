@@ -8,6 +8,10 @@
 #include <linux/version.h>
 #include <net/genetlink.h>
 
+/* Exported by all, but 6.1 has it in no header that modules see. */
+int vfs_path_lookup(struct dentry *dentry, struct vfsmount *mnt, const char *name,
+		    unsigned int flags, struct path *path);
+
 /*
  * notify_change() on an open file. 6.3 replaced the mount's user namespace by its
  * idmapping.

@@ -9,6 +9,7 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/magic.h>
+#include <linux/namei.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
@@ -51,35 +52,36 @@ static int file_check_thawed(struct super_block *sb, struct netlink_ext_ack *ext
 	return -EBUSY;
 }
 
-/* The directory that a new file goes to. What is wrong with it, the open will tell. */
-static int file_check_parent(const struct path *root, const char *path,
-			     struct netlink_ext_ack *extack)
+/*
+ * Look up the directory of @path, and @name of the file in it. Magic links of procfs are not
+ * followed: those of /proc/self are not the caller's here, and would lead out of his root.
+ */
+static int file_find_dir(const struct path *root, const char *path, struct path *dir,
+			 const char **name)
 {
-	char *dir = kstrdup(path, GFP_KERNEL);
-	struct file *file;
-	int err = 0;
+	const char *slash = strrchr(path, '/');
+	char *dirname = kstrndup(path, slash + 1 - path, GFP_KERNEL);
+	int err;
 
-	if (!dir)
+	if (!dirname)
 		return -ENOMEM;
-	strrchr(dir, '/')[1] = '\0';
-	file = file_open_root(root, dir, O_PATH | O_DIRECTORY, 0);
-	if (!IS_ERR(file)) {
-		err = file_check_thawed(file_inode(file)->i_sb, extack);
-		__fput_sync(file);
-	}
-	kfree(dir);
-	return err;
+	err = vfs_path_lookup(root->dentry, root->mnt, dirname,
+			      LOOKUP_FOLLOW | LOOKUP_DIRECTORY | LOOKUP_NO_MAGICLINKS, dir);
+	kfree(dirname);
+	*name = slash[1] ? slash + 1 : ".";
+	/* a name that ends in a slash is a directory's, and none is made */
+	return err == -ENOENT && !slash[1] ? -EISDIR : err;
 }
 
 /* Before the file is opened: opening a FIFO or a device can block or do things. */
-static int file_check_path(const struct path *root, const char *path,
+static int file_check_path(const struct path *dir, const char *name,
 			   struct netlink_ext_ack *extack)
 {
-	struct file *file = file_open_root(root, path, O_PATH | O_NOFOLLOW, 0);
+	struct file *file = file_open_root(dir, name, O_PATH | O_NOFOLLOW, 0);
 	int err = PTR_ERR_OR_ZERO(file);
 
-	if (err == -ENOENT)
-		return file_check_parent(root, path, extack);
+	if (err == -ENOENT)	/* it will be made */
+		return file_check_thawed(dir->dentry->d_sb, extack);
 	if (err)
 		return err;
 	err = file_check(file_inode(file), extack) ?:
@@ -246,10 +248,10 @@ ksnif_injectable int ksnif_file_cut(struct ksnif_file *f, loff_t size)
 KSNIF_INJECT(ksnif_file_cut, ERRNO);
 
 /* Sets @f->file. 0 or a negative errno. */
-static ksnif_injectable int ksnif_file_open_root(struct ksnif_file *f, const struct path *root,
-						 const char *path)
+static ksnif_injectable int ksnif_file_open_root(struct ksnif_file *f, const struct path *dir,
+						 const char *name)
 {
-	struct file *file = file_open_root(root, path, O_WRONLY | O_CREAT | O_NOFOLLOW |
+	struct file *file = file_open_root(dir, name, O_WRONLY | O_CREAT | O_NOFOLLOW |
 					   O_NONBLOCK | O_LARGEFILE | O_NOCTTY, 0600);
 
 	if (IS_ERR(file))
@@ -268,9 +270,15 @@ int ksnif_file_open(struct ksnif_file *f, const struct path *root, const char *p
 		    struct netlink_ext_ack *extack)
 {
 	struct file *file;
+	const char *name;
+	struct path dir;
 	int err;
 
-	err = file_check_path(root, path, extack) ?: ksnif_file_open_root(f, root, path);
+	err = file_find_dir(root, path, &dir, &name);
+	if (err)
+		goto out;
+	err = file_check_path(&dir, name, extack) ?: ksnif_file_open_root(f, &dir, name);
+	path_put(&dir);
 	if (err)
 		goto out;
 	file = f->file;

@@ -254,10 +254,11 @@ func (j *judge) finishBoot(e ending) {
 	}
 }
 
-// closeConsole charges reports on the console that the guest did not tell of itself.
+// closeConsole charges reports on the console that the guest did not tell of itself. The lines that say what a report
+// is about tell which it is: the others, such as those around a call trace, are much the same in all.
 func (j *judge) closeConsole() {
 	for _, s := range j.log.Splats() {
-		if slices.ContainsFunc(s.Lines, func(line string) bool { return j.seen[line] }) {
+		if slices.ContainsFunc(append(s.Telling, s.Title), func(line string) bool { return j.seen[line] }) {
 			continue
 		}
 		test := j.suspects[s.Number]

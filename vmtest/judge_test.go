@@ -61,6 +61,12 @@ func TestJudge(t *testing.T) {
 		want []want
 	}{
 		{"all is well", append(clean, verdict(proto.Pass)), ending{}, ok},
+		{"a report that has a line in common with one that the guest told of", []say{
+			start("TestA"), console(splat), console("RIP: f+0x1/0x2"), console("Call Trace:"), console(" <TASK>"), console(" </TASK>"),
+			end("TestA", proto.Fail, proto.Problem{Type: "splat", Text: strings.TrimPrefix(splat, "[    5.1] "), More: " <TASK>\n </TASK>"}),
+			start("TestB"), console("BUG: kernel NULL pointer dereference"), console(" <TASK>"), console(" </TASK>"),
+		}, ending{Reason: "QEMU is gone"},
+			[]want{{"TestA", proto.Fail, "WARNING"}, {"TestB", proto.Fail, "BUG: kernel NULL pointer dereference"}}},
 		{"a verdict of rest is fine", append(clean, verdict(proto.Rest)), ending{}, ok},
 		{"no verdict", clean, ending{},
 			append(ok, want{Outside, proto.Fail, "after TestB: the VM ended without a verdict"})},

@@ -160,7 +160,10 @@ func links() []badFile {
 		{"symlink to a directory", link("."), unix.ELOOP, symlink, ""},
 		{"symlink to itself", link("link"), unix.ELOOP, symlink, ""},
 		{"symlink in procfs", fixed("/proc/self/exe"), unix.ELOOP, symlink, ""},
-		{"symlink to an open file", fixed("/proc/self/fd/0"), unix.ELOOP, symlink, ""},
+		// It is not the caller who opens: what is below /proc/self is not the caller's, and must not lead elsewhere.
+		{"open file of the one who opens", fixed("/proc/self/fd/0"), unix.ENOENT, noDir, makeIt},
+		{"root of the one who opens", fixed("/proc/self/root/tmp/ksnif-never"), unix.ELOOP, symlink, ""},
+		{"folder of the one who opens", fixed("/proc/thread-self/cwd/tmp/ksnif-never"), unix.ELOOP, symlink, ""},
 	}
 }
 
