@@ -40,7 +40,7 @@ func newArena(t testing.TB) *arena {
 
 // lost is what ip says where another worker was faster.
 var lost = regexp.MustCompile(
-	`Cannot find device|does not exist|File exists|No such device|Invalid argument|Name not unique`)
+	`Cannot find device|does not exist|File exists|No such device|Invalid argument|Name not unique|Device or resource busy`)
 
 // link changes devices of a namespace, in several steps. It does not mind that the device is not what it was.
 func (a *arena) link(ns *guest.Namespace, steps ...[]string) error {
