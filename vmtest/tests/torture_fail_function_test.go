@@ -23,10 +23,12 @@ var injected = []unix.Errno{unix.ENOMEM, unix.EIO, unix.EDQUOT}
 // the file is whole, and that the next start works.
 func TestTortureFailFunction(t *testing.T) {
 	guest.NeedsFaults(t)
+	// ksnif_record_alloc is not among them: in softirq, 6.1's fault injection asks for a random number in the context of
+	// a breakpoint, and lockdep objects to that. TestTortureFailHook fails the hook's allocations by failslab.
 	for _, errno := range injected {
 		t.Run(unix.ErrnoName(errno), func(t *testing.T) {
 			for name, test := range map[string]func(*testing.T, unix.Errno){
-				"start": failStart, "hook": failHook, "write": failWrite, "sync": failSync, "cut": failCut,
+				"start": failStart, "write": failWrite, "sync": failSync, "cut": failCut,
 			} {
 				t.Run(name, func(t *testing.T) { test(t, errno) })
 			}
@@ -40,7 +42,7 @@ func failStart(t *testing.T, errno unix.Errno) {
 	p := newPlace(t)
 	p.works()
 	for _, function := range []string{
-		"ksnif_file_filp_open", "ksnif_file_cut", "ksnif_run_alloc", "ksnif_queue_alloc", "ksnif_iface_alloc",
+		"ksnif_file_open_root", "ksnif_file_cut", "ksnif_run_alloc", "ksnif_queue_alloc", "ksnif_iface_alloc",
 	} {
 		want := errno
 		if f.Inject(function, errno) {
@@ -58,24 +60,6 @@ func failStart(t *testing.T, errno unix.Errno) {
 		}
 		f.Set("inject", "!"+function)
 	}
-}
-
-// failHook fails a tenth of the hook's attempts to get room for a packet.
-func failHook(t *testing.T, errno unix.Errno) {
-	const packets = 10_000
-	f := guest.NewFault(t, "fail_function")
-	f.Inject("ksnif_record_alloc", errno)
-	quietDummy(t, nil, "load0")
-	c := newCapture(t, nil, genl.Settings{DeviceName: ptr("load0")})
-	c.Start()
-	f.Arm(10, packets)
-	sendNumbered(t, nil, "load0", packets)
-	failed := packets - f.Disarm()
-	file := c.StopRead()
-	assert.NotZero(t, failed)
-	assert.EqualValues(t, failed, c.Stats().DroppedNoMemory)
-	checkAllNumbered(t, file, packets)
-	c.checkNextStart("load0")
 }
 
 // failWrite fails a write of the file: the first, and one that is chosen at random.
