@@ -18,6 +18,7 @@ type hookFault struct {
 	name    string
 	fault   string
 	percent int
+	packets int
 	size    int // of the packets
 	io      genl.IO
 	set     func(f *guest.Fault)
@@ -26,16 +27,16 @@ type hookFault struct {
 
 func hookFaults() []hookFault {
 	return []hookFault{{
-		name: "records", fault: "failslab", percent: 10, exact: true,
+		name: "records", fault: "failslab", percent: 10, packets: 100_000, exact: true,
 		// the records of packets of 60 bytes, and nothing else that the hook asks for
 		set: func(f *guest.Fault) { f.FailCaches("kmalloc-128") },
 	}, {
 		// one page is room for many records, and the allocator may find it elsewhere
-		name: "pages for records", fault: "fail_page_alloc", percent: 50,
+		name: "pages for records", fault: "fail_page_alloc", percent: 50, packets: 10_000,
 		set: func(f *guest.Fault) { f.Set("min-order", 0) },
 	}, {
 		// such a record is eight pages of its own; only the records are so large
-		name: "records of pages", fault: "fail_page_alloc", percent: 10, size: 17_000, io: genl.IODiscard, exact: true,
+		name: "records of pages", fault: "fail_page_alloc", percent: 10, packets: 10_000, size: 17_000, io: genl.IODiscard, exact: true,
 		set: func(f *guest.Fault) { f.Set("min-order", 3) },
 	}}
 }
@@ -50,7 +51,6 @@ func TestTortureFailHook(t *testing.T) {
 }
 
 const (
-	failedPackets  = 100_000
 	packetsBehind  = 10
 	failQueueBytes = 1 << 20 // less than what fails: room that is not given back would not be there in the end
 )
@@ -63,10 +63,10 @@ func (h *hookFault) run(t *testing.T) {
 	guest.Run(t, "ip", "link", "set", "fail0", "mtu", "65000")
 	c := newCapture(t, nil, genl.Settings{DeviceName: ptr("fail0"), IO: &h.io, QueueSize: ptr[uint64](failQueueBytes)})
 	c.Start()
-	fault.Arm(h.percent, failedPackets)
-	sent := startFlood(t, nil, "fail0", floodSpec{Count: failedPackets, Size: h.size}).Wait()
-	failed := failedPackets - fault.Disarm()
-	require.EqualValues(t, failedPackets, sent)
+	fault.Arm(h.percent, h.packets)
+	sent := startFlood(t, nil, "fail0", floodSpec{Count: h.packets, Size: h.size}).Wait()
+	failed := h.packets - fault.Disarm()
+	require.EqualValues(t, h.packets, sent)
 	eventually(t, "the queue is empty", func() bool { return c.Stats().Queued == 0 })
 	captured := c.Stats().Captured
 	sendNumbered(t, nil, "fail0", packetsBehind)
@@ -74,7 +74,7 @@ func (h *hookFault) run(t *testing.T) {
 
 	s := c.Stats()
 	t.Logf("%d made to fail: %+v", failed, *s)
-	assert.EqualValues(t, failedPackets+packetsBehind, s.Received)
+	assert.EqualValues(t, h.packets+packetsBehind, s.Received)
 	assert.EqualValues(t, captured+packetsBehind, s.Captured, "when nothing fails any more")
 	assert.NotZero(t, s.DroppedNoMemory)
 	if h.exact {
