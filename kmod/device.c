@@ -40,6 +40,7 @@ ksnif_injectable struct ksnif_iface *ksnif_iface_alloc(const char *name, u16 lin
 	iface->linktype = linktype;
 	return iface;
 }
+
 KSNIF_INJECT(ksnif_iface_alloc, NULL);
 
 static struct hlist_head *iface_head(struct ksnif_run *run, int ifindex)

@@ -181,6 +181,7 @@ static ksnif_injectable ssize_t ksnif_file_write_once(struct ksnif_file *f, cons
 	file_end_write(f->file);
 	return ret;
 }
+
 KSNIF_INJECT(ksnif_file_write_once, ERRNO);
 
 /*
@@ -219,6 +220,7 @@ ksnif_injectable int ksnif_file_sync(struct ksnif_file *f)
 {
 	return vfs_fsync(f->file, 0);
 }
+
 KSNIF_INJECT(ksnif_file_sync, ERRNO);
 
 /*
@@ -245,6 +247,7 @@ ksnif_injectable int ksnif_file_cut(struct ksnif_file *f, loff_t size)
 		f->pos = size;
 	return err;
 }
+
 KSNIF_INJECT(ksnif_file_cut, ERRNO);
 
 /* Sets @f->file. 0 or a negative errno. */
@@ -259,6 +262,7 @@ static ksnif_injectable int ksnif_file_open_root(struct ksnif_file *f, const str
 	f->file = file;
 	return 0;
 }
+
 KSNIF_INJECT(ksnif_file_open_root, ERRNO);
 
 /*

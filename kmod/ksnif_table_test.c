@@ -344,7 +344,7 @@ static void room_test(struct kunit *test)
 		KUNIT_ASSERT_FALSE(test, IS_ERR(rec));
 		KUNIT_EXPECT_EQ(test, PTR_ERR(reserve(q, row->caplen)), (long)-ENOBUFS);
 		ksnif_queue_cancel(q, rec);
-		/* what was cancelled is room again, and the next of the taken ones still takes its own */
+		/* what was cancelled is room again; the next of the taken ones takes its own */
 		rec = reserve(q, row->caplen);
 		KUNIT_ASSERT_FALSE(test, IS_ERR(rec));
 		commit(q, rec);

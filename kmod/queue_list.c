@@ -41,6 +41,7 @@ ksnif_injectable struct ksnif_queue *ksnif_queue_alloc(u64 size)
 	q->tail = &q->head;
 	return q;
 }
+
 KSNIF_INJECT(ksnif_queue_alloc, NULL);
 
 void ksnif_queue_free(struct ksnif_queue *q)
@@ -52,6 +53,7 @@ static ksnif_injectable struct ksnif_record *ksnif_record_alloc(size_t size)
 {
 	return kmalloc(size, GFP_NOWAIT | __GFP_NOWARN | __GFP_NOMEMALLOC);
 }
+
 KSNIF_INJECT(ksnif_record_alloc, NULL);
 
 /*

@@ -64,6 +64,7 @@ err:
 	ksnif_run_put(run);
 	return NULL;
 }
+
 KSNIF_INJECT(ksnif_run_alloc, NULL);
 
 /* The device captured by name must be there at start; its block leads the file. Takes RTNL. */
