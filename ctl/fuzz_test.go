@@ -60,14 +60,16 @@ func FuzzFormatSize(f *testing.F) {
 
 // FuzzSettingText: the value that get prints is one that set takes, and sets the same.
 func FuzzSettingText(f *testing.F) {
-	f.Add("any", "/var/log/ksnif.pcapng", uint32(262144), uint64(16<<20), uint32(0), uint32(1), uint32(2))
-	f.Add("", "/a b\n\xff", uint32(0), ^uint64(0), uint32(2), uint32(0), uint32(3))
-	f.Fuzz(func(t *testing.T, device, logfile string, snaplen uint32, queue uint64, family, format, io uint32) {
+	f.Add("any", "/var/log/ksnif.pcapng", uint32(262144), uint64(16<<20), uint32(0), uint32(1), uint32(2), uint32(0))
+	f.Add("", "/a b\n\xff", uint32(0), ^uint64(0), uint32(2), uint32(0), uint32(3), uint32(3600))
+	f.Fuzz(func(t *testing.T, device, logfile string, snaplen uint32, queue uint64, family, format, io, sync uint32) {
 		c := &genl.Capture{
 			DeviceName: device, Logfile: "/" + logfile, Snaplen: snaplen, QueueSize: queue,
 			Family: genl.IPFamily(family % uint32(len(genl.IPFamilyNames()))),
 			Format: genl.Format(format % uint32(len(genl.FormatNames()))),
 			IO:     genl.IO(io % uint32(len(genl.IONames()))),
+
+			SyncInterval: sync,
 		}
 		var s genl.Settings
 		for _, row := range settings() {
@@ -76,7 +78,7 @@ func FuzzSettingText(f *testing.F) {
 		}
 		require.Equal(t, genl.Settings{
 			DeviceName: &c.DeviceName, Logfile: &c.Logfile, Snaplen: &c.Snaplen, QueueSize: &c.QueueSize,
-			Family: &c.Family, Format: &c.Format, IO: &c.IO,
+			Family: &c.Family, Format: &c.Format, IO: &c.IO, SyncInterval: &c.SyncInterval,
 		}, s)
 	})
 }

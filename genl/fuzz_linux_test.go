@@ -83,6 +83,7 @@ func encodeCapture(ae *netlink.AttributeEncoder, c *Capture) {
 	ae.Uint32(AttrCaptureUnsynced, flag[c.Unsynced])
 	ae.Uint32(AttrCaptureTorn, flag[c.Torn])
 	ae.Uint64(AttrCaptureFileSize, c.FileSize)
+	ae.Uint32(AttrCaptureSyncInterval, c.SyncInterval)
 }
 
 // FuzzDecodeStats: a dump's message and a single one say the same, and what was read survives another round.

@@ -35,5 +35,5 @@ func TestKernelPrintsShellLines(t *testing.T) {
 
 	var out, log bytes.Buffer
 	require.NoError(t, run(t.Context(), []string{"kernel", image}, &out, &log))
-	assert.Equal(t, "RELEASE=6.9-own\nIMAGE="+image+"\nKDIR="+dir+"\n", out.String())
+	assert.Equal(t, "RELEASE=6.9-own\nIMAGE="+image+"\nKDIR="+dir+"\nOPTIONS=''\n", out.String())
 }
