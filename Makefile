@@ -34,7 +34,8 @@ PREFIX ?= /usr/local
 
 # A root shell without a login may lack these.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin:/usr/local/go/bin
-export TMPDIR ?= $(CURDIR)/out/tmp
+# A name with a dot: what go builds there is no package of ours.
+export TMPDIR ?= $(CURDIR)/out/.tmp
 
 # The user's Go settings stay. One default is added: a checkout that belongs to
 # somebody else (a container's mount) must not fail the build.

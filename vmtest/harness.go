@@ -34,7 +34,7 @@ const (
 	testsTimeout  = 40 * time.Minute
 	longTimeout   = 75 * time.Minute
 	scriptTimeout = 30 * time.Minute
-	testLimit     = 60 * time.Second // of one test, times the slowness
+	testLimit     = 90 * time.Second // of one test, times the slowness; the longest one takes half of it
 	longFactor    = 12               // more time for the long size of a test, which may have ten minutes of load
 	guestMargin   = 30 * time.Second // the guest's own watchdog barks before the host's, late boot included
 	tcgSlow       = 4
