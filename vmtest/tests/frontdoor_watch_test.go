@@ -72,7 +72,7 @@ func TestEventsCommand(t *testing.T) {
 				assert.Contains(t, stopped, `"event":"stopped"`)
 			} else {
 				const stamp = `^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\S+ `
-				assert.Regexp(t, stamp+`settings_changed name default device_name lo family ip snaplen \d+ queue_size 128K format pcap io buffered$`, line)
+				assert.Regexp(t, stamp+`settings_changed name default device_name lo family ip snaplen \d+ queue_size 128K format pcap io buffered sync_interval 0$`, line)
 				assert.Regexp(t, stamp+`started name default state running$`, started)
 				assert.Regexp(t, stamp+`stopped name default state stopped$`, stopped)
 			}
