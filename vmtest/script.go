@@ -79,7 +79,7 @@ type single struct {
 	out     io.Writer
 	timeout time.Duration                         // default for TIMEOUT
 	plan    func(*proto.Plan)                     // completes the plan
-	started func(ctx context.Context, p *process) // QEMU runs
+	started func(ctx context.Context, p *process) // called when the guest is up
 	gdb     *gdbFiles
 	judge   *judge
 	status  *proto.Record
@@ -118,7 +118,7 @@ func (s *single) boot(ctx context.Context, log *os.File) (again bool, err error)
 	defer func() { err = errors.Join(err, b.clean()) }()
 	b.log = log
 	if s.started != nil {
-		b.started = func(p *process) { s.started(ctx, p) }
+		b.up = func(p *process) { s.started(ctx, p) }
 	}
 	s.judge, s.status = newJudge(nil, skipPolicy{}), nil
 	s.judge.begin()

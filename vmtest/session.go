@@ -67,6 +67,7 @@ type boot struct {
 	silence time.Duration // silence limit, if not the default
 	log     io.Writer
 	started func(*process) // called when QEMU runs
+	up      func(*process) // called when the guest's init reports: KVM may be given up before that
 }
 
 // newBoot makes the disks and the archive of a boot in a folder of its own below tmp.
@@ -197,7 +198,11 @@ func (b *boot) run(ctx context.Context, to sink) (ending, error) {
 	go readConsole(p.console, messages)
 	go readRecords(p.report, messages)
 	go readOutput(p.output, messages)
-	w := &watcher{boot: b, vm: p, sink: to}
+	w := &watcher{boot: b, vm: p, sink: to, onUp: func() {
+		if b.up != nil {
+			b.up(p)
+		}
+	}}
 	end := w.watch(ctx, messages)
 	p.closeChannels()
 	return end, ctx.Err()

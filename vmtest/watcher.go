@@ -25,6 +25,7 @@ type watcher struct {
 	vm      vm
 	sink    sink
 	up      bool
+	onUp    func()
 	verdict bool
 	panic   string // the console's line
 	closed  int    // channels at their end
@@ -94,6 +95,9 @@ func (w *watcher) take(m message) {
 	case m.closed:
 		w.closed++
 	case m.record != nil:
+		if !w.up && w.onUp != nil {
+			w.onUp()
+		}
 		w.up = true
 		w.verdict = w.verdict || m.record.Kind == proto.KindVerdict
 		w.sink.record(*m.record)

@@ -142,3 +142,13 @@ func TestWatcherPassesOn(t *testing.T) {
 		assert.Zero(t, time.Since(began), "the last channel's end is the end")
 	})
 }
+
+// What is typed before the guest is up would be lost if another boot had to try it: nothing is passed on until then.
+func TestWatcherTellsWhenUp(t *testing.T) {
+	var said heard
+	w := &watcher{boot: &boot{}, sink: &said, onUp: func() { said = append(said, "up") }}
+	for _, m := range []message{{console: "hello"}, record(proto.KindBoot), record(proto.KindAlive)} {
+		w.take(m)
+	}
+	assert.Equal(t, heard{"console hello", "up", "record boot", "record alive"}, said)
+}
