@@ -152,6 +152,7 @@ func (n *nursery) healthy(ctx context.Context, list []Mutant, kernels ...string)
 			names = append(names, name)
 		}
 		slices.Sort(names)
+		n.h.Progress.Step("%d tests on %s, without a bug planted", len(names), kernel)
 		res, err := n.test(ctx, kernel, module, names)
 		if err != nil {
 			return err
