@@ -86,13 +86,13 @@ type Fate struct {
 	Mutant
 	Kernel  string
 	Killed  bool
-	By      string // what the test said
+	By      string // what the harness said of the test, if it did not fail by itself
 	Seconds float64
 }
 
 func (f Fate) String() string {
 	if f.Killed {
-		return fmt.Sprintf("%s: killed by %s (%s, %.0f s): %s", f.Name, f.Test, f.Kernel, f.Seconds, f.By)
+		return fmt.Sprintf("%s: killed by %s (%s, %.0f s)%s", f.Name, f.Test, f.Kernel, f.Seconds, prefixed(": ", f.By))
 	}
 	return fmt.Sprintf("%s: survived (%s on %s): %s", f.Name, f.Test, f.Kernel, f.What)
 }
