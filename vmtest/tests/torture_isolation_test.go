@@ -144,6 +144,7 @@ func newHang(t *testing.T, c *capture, end func(), bystander *place) *hang {
 	t.Helper()
 	h := &hang{t: t, bystander: bystander, end: end, over: make(chan struct{})}
 	t.Cleanup(h.End)
+	c.netlink("flush")() // or the page cache may take all that is written, and the disk not be missed
 	before := c.Stats().DroppedQueueFull
 	eventually(t, "the queue is full", func() bool { return c.Stats().DroppedQueueFull > before })
 	full := c.Stats()
