@@ -112,7 +112,10 @@ func (tr *trouble) run(c *capture) error {
 	if !tr.unsynced {
 		return nil // the next write tells
 	}
-	c.WaitReceived(c.Stats().Received + 10)
+	received := c.Stats().Received + 10
+	eventually(c.T, "packets that the disk does not take, or the failure", func() bool {
+		return c.Stats().Received >= received || c.Get().State != genl.StateRunning
+	})
 	err := c.Client.Flush(c.ctx())
 	require.Error(c.T, err)
 	if errors.Is(err, unix.ENOTCONN) {
