@@ -66,6 +66,11 @@ func testIsolation(t *testing.T, begin func(d *disk) (end func())) {
 	hung.Start()
 	load := startFlood(t, hung.NS, "load0", floodSpec{Rate: 2000})
 	hung.waitWritten(100)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the capture whose disk hung: %+v, %+v", failureOf(hung.Get()), hung.Stats())
+		}
+	})
 
 	h := newHang(t, hung, begin(d), bystander)
 	h.measure("full queue", false)
@@ -74,6 +79,7 @@ func testIsolation(t *testing.T, begin func(d *disk) (end func())) {
 	h.measure("flush and start", true)
 	h.End()
 
+	require.Equal(t, failure{}, failureOf(hung.Get()), "a hang is no error")
 	hung.waitWritten(100)
 	h = newHang(t, hung, begin(d), bystander)
 	seen := load.Stop()
