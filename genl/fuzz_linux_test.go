@@ -148,17 +148,17 @@ func FuzzEvent(f *testing.F) {
 
 // FuzzSettings: what is sent is what was asked for; what cannot be sent whole is refused.
 func FuzzSettings(f *testing.F) {
-	f.Add("eth0", "/var/log/ksnif.pcapng", uint32(96), uint64(16<<20), uint32(1), uint32(0), uint32(3))
-	f.Add("", strings.Repeat("x", 70_000), uint32(0), uint64(0), uint32(7), uint32(7), uint32(7))
-	f.Add("a\x00b", "/\xff\n", ^uint32(0), ^uint64(0), uint32(0), uint32(1), uint32(2))
-	f.Fuzz(func(t *testing.T, device, logfile string, snaplen uint32, queue uint64, family, format, io uint32) {
+	f.Add("eth0", "/var/log/ksnif.pcapng", uint32(96), uint64(16<<20), uint32(1), uint32(0), uint32(3), uint32(0))
+	f.Add("", strings.Repeat("x", 70_000), uint32(0), uint64(0), uint32(7), uint32(7), uint32(7), uint32(60))
+	f.Add("a\x00b", "/\xff\n", ^uint32(0), ^uint64(0), uint32(0), uint32(1), uint32(2), ^uint32(0))
+	f.Fuzz(func(t *testing.T, device, logfile string, snaplen uint32, queue uint64, family, format, io, sync uint32) {
 		want := Capture{
 			DeviceName: device, Logfile: logfile, Snaplen: snaplen, QueueSize: queue,
-			Family: IPFamily(family), Format: Format(format), IO: IO(io),
+			Family: IPFamily(family), Format: Format(format), IO: IO(io), SyncInterval: sync,
 		}
 		b, err := encodeSettings(Settings{
 			DeviceName: &want.DeviceName, Logfile: &want.Logfile, Snaplen: &want.Snaplen, QueueSize: &want.QueueSize,
-			Family: &want.Family, Format: &want.Format, IO: &want.IO,
+			Family: &want.Family, Format: &want.Format, IO: &want.IO, SyncInterval: &want.SyncInterval,
 		})
 		const longest = 1<<16 - 1 - attrHeaderLen - 1
 		if strings.ContainsRune(device+logfile, 0) || max(len(device), len(logfile)) > longest {
@@ -172,7 +172,7 @@ func FuzzSettings(f *testing.F) {
 		require.NoError(t, err)
 		assert.Equal(t, &want, got)
 		slices.Sort(present)
-		assert.Equal(t, []string{"device_name", "family", "format", "io", "logfile", "queue_size", "snaplen"}, present)
+		assert.Equal(t, []string{"device_name", "family", "format", "io", "logfile", "queue_size", "snaplen", "sync_interval"}, present)
 	})
 }
 
