@@ -21,13 +21,14 @@ import (
 type allRun struct {
 	flags   *flags
 	kernels string
+	torture string
 	run     string
 	binary  string
 	long    bool
 }
 
-// tortureSet is what has a long size.
-const tortureSet = "^TestTorture"
+// tortureSet are the tests that have a long size, and those that are in the module.
+const tortureSet = "^Test(Torture|KUnit)"
 
 func newAll(f *flags) *cobra.Command {
 	a := &allRun{flags: f}
@@ -35,11 +36,12 @@ func newAll(f *flags) *cobra.Command {
 		Use:   "all",
 		Short: "Run every test: on the host, of the harness, and in VMs",
 		Long: "Runs the host's tests, the self-test of the harness, and the guest's tests on every kernel; the last line counts\n" +
-			"them all. With --run only the tests that match, and no self-test; matching nothing anywhere fails.\n" + environment,
+			"them all. With --torture the torture set runs on other kernels than the rest. With --run only the tests that match, and no self-test; matching nothing anywhere fails.\n" + environment,
 		Args: args(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.harness(a.with(cmd.Context())) },
 	}
 	cmd.Flags().StringVar(&a.kernels, "kernels", "6.1 6.12", "kernels, separated by spaces or commas")
+	cmd.Flags().StringVar(&a.torture, "torture", "", "kernels for the torture set (default those of --kernels)")
 	cmd.Flags().StringVar(&a.run, "run", "", "only the tests that match, as in go test -run")
 	cmd.Flags().BoolVar(&a.long, "long", false, "only the torture set and the harness, in their long size")
 	cmd.Flags().StringVar(&f.profile, "coverprofile", "", "file for Go's coverage profile of the host's tests")
@@ -59,8 +61,12 @@ type lane struct {
 	parts []part
 }
 
+func names(list string) []string {
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ' ' || r == ',' })
+}
+
 func (a *allRun) lanes() []lane {
-	kernels := strings.FieldsFunc(a.kernels, func(r rune) bool { return r == ' ' || r == ',' })
+	kernels := names(a.kernels)
 	whole := a.run == ""
 	if whole && a.long {
 		a.run = tortureSet
@@ -74,26 +80,48 @@ func (a *allRun) lanes() []lane {
 				return h.Selftest(ctx, kernels[0])
 			}}}})
 	}
-	for _, kernel := range kernels {
-		lanes = append(lanes, lane{filepath.Base(kernel), append(a.guest(kernel), a.crash(kernel))})
-	}
+	lanes = append(lanes, a.guests(kernels)...)
 	// The longest ones first, or they would go on alone in the end.
 	slices.SortStableFunc(lanes, func(a, b lane) int { return strings.Count(b.name, "-") - strings.Count(a.name, "-") })
 	return lanes
 }
 
-func (a *allRun) crash(kernel string) part {
-	return part{"crash " + kernel, func(ctx context.Context, h *vmtest.Harness) (*vmtest.Result, error) {
-		return h.Crash(ctx, vmtest.TestRun{Kernel: kernel, Binary: a.flags.binary(a.binary), Run: a.run})
+// guests are the lanes of the kernels, each of which runs all tests, the torture set or the rest.
+func (a *allRun) guests(kernels []string) (lanes []lane) {
+	torture := names(a.torture)
+	if len(torture) == 0 {
+		torture = kernels
+	}
+	for _, kernel := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(kernels, torture)))) {
+		r := vmtest.TestRun{Kernel: kernel, Binary: a.flags.binary(a.binary), Run: a.run}
+		tortured := slices.Contains(torture, kernel)
+		switch {
+		case !tortured:
+			r.But = tortureSet
+		case !slices.Contains(kernels, kernel) && r.Run == "":
+			r.Run = tortureSet
+		}
+		parts := a.guest(r)
+		if tortured {
+			parts = append(parts, crash(r))
+		}
+		lanes = append(lanes, lane{filepath.Base(kernel), parts})
+	}
+	return lanes
+}
+
+func crash(r vmtest.TestRun) part {
+	return part{"crash " + r.Kernel, func(ctx context.Context, h *vmtest.Harness) (*vmtest.Result, error) {
+		return h.Crash(ctx, r)
 	}}
 }
 
-func (a *allRun) guest(kernel string) []part {
+func (a *allRun) guest(r vmtest.TestRun) []part {
 	var guest *vmtest.Result
-	return []part{{"kernel " + kernel, func(ctx context.Context, h *vmtest.Harness) (res *vmtest.Result, err error) {
-		guest, err = h.Test(ctx, vmtest.TestRun{Kernel: kernel, Binary: a.flags.binary(a.binary), Run: a.run})
+	return []part{{"kernel " + r.Kernel, func(ctx context.Context, h *vmtest.Harness) (res *vmtest.Result, err error) {
+		guest, err = h.Test(ctx, r)
 		return guest, err
-	}}, {"files of " + kernel, func(ctx context.Context, h *vmtest.Harness) (*vmtest.Result, error) {
+	}}, {"files of " + r.Kernel, func(ctx context.Context, h *vmtest.Harness) (*vmtest.Result, error) {
 		if guest == nil {
 			return nil, nil
 		}

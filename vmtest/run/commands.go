@@ -70,6 +70,21 @@ func closing(p *vmtest.Progress, c vmtest.Counts) error {
 	return nil
 }
 
+// counted makes a command of a run of tests: its last line says how many there were.
+func (f *flags) counted(cmd *cobra.Command, run func(ctx context.Context, h *vmtest.Harness) (*vmtest.Result, error)) {
+	f.addKernel(cmd)
+	cmd.Args = args(0)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return f.harness(func(h *vmtest.Harness) error {
+			res, err := run(cmd.Context(), h)
+			if err != nil {
+				return err
+			}
+			return closing(h.Progress, res.Counts())
+		})
+	}
+}
+
 func newTest(f *flags) *cobra.Command {
 	var run, binary string
 	cmd := &cobra.Command{
@@ -78,18 +93,10 @@ func newTest(f *flags) *cobra.Command {
 		Long: "Boots the kernel and runs every test of the test binary in a process of its own. A test fails if it says so,\n" +
 			"if the kernel complains meanwhile, if it leaves something behind, or if the VM dies; the others get a new boot.\n" +
 			"Results: out/vmtest/KERNEL-CONFIG/result.json and console.log.\n" + environment,
-		Args: args(0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.harness(func(h *vmtest.Harness) error {
-				res, err := h.Test(cmd.Context(), vmtest.TestRun{Kernel: f.kernel, Binary: f.binary(binary), Run: run})
-				if err != nil {
-					return err
-				}
-				return closing(h.Progress, res.Counts())
-			})
-		},
 	}
-	f.addKernel(cmd)
+	f.counted(cmd, func(ctx context.Context, h *vmtest.Harness) (*vmtest.Result, error) {
+		return h.Test(ctx, vmtest.TestRun{Kernel: f.kernel, Binary: f.binary(binary), Run: run})
+	})
 	cmd.Flags().StringVar(&run, "run", "", "only the tests that match, as in go test -run; matching nothing fails")
 	cmd.Flags().StringVar(&binary, "tests", "", "test binary (default out/bin/tests)")
 	return cmd
@@ -108,18 +115,10 @@ func newSelftest(f *flags) *cobra.Command {
 		Short: "Check that the harness fails what must fail",
 		Long: "Boots the kernel with tests that panic, hang, fall silent, splat, taint, die or leave things behind,\n" +
 			"and checks that each of them is failed, by name and for the right reason.\n" + environment,
-		Args: args(0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.harness(func(h *vmtest.Harness) error {
-				res, err := h.Selftest(cmd.Context(), f.kernel)
-				if err != nil {
-					return err
-				}
-				return closing(h.Progress, res.Counts())
-			})
-		},
 	}
-	f.addKernel(cmd)
+	f.counted(cmd, func(ctx context.Context, h *vmtest.Harness) (*vmtest.Result, error) {
+		return h.Selftest(ctx, f.kernel)
+	})
 	return cmd
 }
 
@@ -129,18 +128,10 @@ func newCrash(f *flags) *cobra.Command {
 		Short: "Kill VMs that capture, and read what is on their disks",
 		Long: "Boots the kernel over and over, kills QEMU at moments of a capture that the seed chooses, and checks in one\n" +
 			"more boot that the capture files have all that was promised. LONG=1 kills 50 VMs, not 10.\n" + environment,
-		Args: args(0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.harness(func(h *vmtest.Harness) error {
-				res, err := h.Crash(cmd.Context(), vmtest.TestRun{Kernel: f.kernel, Binary: f.binary("")})
-				if err != nil {
-					return err
-				}
-				return closing(h.Progress, res.Counts())
-			})
-		},
 	}
-	f.addKernel(cmd)
+	f.counted(cmd, func(ctx context.Context, h *vmtest.Harness) (*vmtest.Result, error) {
+		return h.Crash(ctx, vmtest.TestRun{Kernel: f.kernel, Binary: f.binary("")})
+	})
 	return cmd
 }
 

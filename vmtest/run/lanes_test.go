@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0
+
+package main
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// What is asked for is run, on each kernel once; the kernels with the longest runs come first.
+func TestLanesOfKernels(t *testing.T) {
+	for name, test := range map[string]struct {
+		run  allRun
+		want map[string][]string // titles of each lane's parts
+	}{
+		"all": {allRun{kernels: "6.1 6.12"}, map[string][]string{
+			"host": {"the host"}, "harness": {"the harness"},
+			"6.1":  {"kernel 6.1", "files of 6.1", "crash 6.1"},
+			"6.12": {"kernel 6.12", "files of 6.12", "crash 6.12"},
+		}},
+		"torture elsewhere": {allRun{kernels: "6.1,6.12", torture: "debug-6.1"}, map[string][]string{
+			"debug-6.1": {"kernel debug-6.1", "files of debug-6.1", "crash debug-6.1"},
+			"host":      {"the host"}, "harness": {"the harness"},
+			"6.1": {"kernel 6.1", "files of 6.1"}, "6.12": {"kernel 6.12", "files of 6.12"},
+		}},
+		"some": {allRun{kernels: "6.1", torture: "6.1", run: "TestX"}, map[string][]string{
+			"host": {"the host"}, "6.1": {"kernel 6.1", "files of 6.1", "crash 6.1"},
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			test.run.flags = &flags{}
+			got := map[string][]string{}
+			lanes := test.run.lanes()
+			for _, l := range lanes {
+				for _, p := range l.parts {
+					got[l.name] = append(got[l.name], p.title)
+				}
+			}
+			assert.Equal(t, test.want, got)
+			if name == "torture elsewhere" {
+				assert.Equal(t, "debug-6.1", lanes[0].name)
+			}
+		})
+	}
+}
