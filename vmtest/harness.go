@@ -141,7 +141,8 @@ func (h *Harness) fallBack(a Accel, e ending) bool {
 
 func (h *Harness) plan(mode proto.Mode, kernel string, g Guest, a Accel, o Options) proto.Plan {
 	p := proto.Plan{
-		Mode: mode, Module: g.Module != "", Slow: o.Slow, Seed: o.Seed, Long: o.Long, Kernel: kernel, Config: h.Config, Accel: string(a),
+		Mode: mode, Module: g.Module != "", Slow: o.Slow, Seed: o.Seed, Long: o.Long, Kernel: kernel, Config: h.Config,
+		CPUs: o.CPUs, Accel: string(a),
 		TestLimit: testLimit * time.Duration(o.Slow),
 	}
 	if o.Long {

@@ -183,6 +183,9 @@ func (b *boot) run(ctx context.Context, to sink) (ending, error) {
 		opts: b.opts, accel: b.accel, kernel: b.guest.Kernel.Image,
 		initrd: b.file("initrd"), outDisk: b.file("out.img"), disks: b.guest.Disks, warns: has(b.guest.Kernel, "KCSAN"),
 	}
+	if has(b.guest.Kernel, "FAILSLAB") {
+		m.append = append(m.append, markedCaches)
+	}
 	if b.guest.In != "" {
 		m.inDisk = b.file("in.img")
 	}

@@ -3,7 +3,7 @@
 package guest
 
 import (
-	"errors"
+	"debug/elf"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"ksnif/vmtest/proto"
 )
 
 const debugfs = "/sys/kernel/debug/"
@@ -116,43 +118,9 @@ func (f *Fault) Inject(function string, errno unix.Errno) (null bool) {
 	return null
 }
 
-// FailCaches lets failslab fail in the slab caches that a pattern of names matches, and in no others.
-func (f *Fault) FailCaches(pattern string, except ...string) {
-	f.t.Helper()
-	caches, err := filepath.Glob("/sys/kernel/slab/" + pattern + "/failslab")
-	if err != nil || len(caches) == 0 {
-		f.t.Fatalf("fault injection: no slab cache %s: %v", pattern, err)
-	}
-	skip := map[string]bool{}
-	for _, name := range except {
-		skip[name] = true
-	}
-	chosen := 0
-	set := func(cache, value string) {
-		f.t.Helper()
-		switch err := os.WriteFile(cache, []byte(value), 0); {
-		case err == nil:
-			chosen++
-		case os.IsNotExist(err), errors.Is(err, unix.EINVAL): // it is gone, or several caches are one
-		default:
-			f.t.Fatalf("fault injection: %v", err)
-		}
-	}
-	for _, c := range caches {
-		if !skip[filepath.Base(filepath.Dir(c))] {
-			set(c, "1")
-		}
-	}
-	f.t.Cleanup(func() {
-		for _, c := range caches {
-			set(c, "0")
-		}
-	})
-	if chosen == 0 {
-		f.t.Fatalf("fault injection: slab cache %s cannot be chosen", pattern)
-	}
-	f.Set("cache-filter", "Y")
-}
+// SpareDetectors has failslab leave the kernel's own detectors alone, which would give up: the boot marked the caches of
+// all others.
+func (f *Fault) SpareDetectors() { f.Set("cache-filter", "Y") }
 
 // FailNth makes one call whose n-th allocation fails, and says whether it came to an n-th. Which allocations count,
 // failslab and fail_page_alloc say. The call should be one system call and little else: what the thread does
@@ -213,4 +181,22 @@ func Symbol(t testing.TB, name string) (from, to uint64) {
 		t.Fatalf("kallsyms: no function %s in the module, or nothing behind it", name)
 	}
 	return from, to
+}
+
+// ModuleText is where the module's code lies in memory, without that of init and exit.
+func ModuleText(t testing.TB) (from, to uint64) {
+	t.Helper()
+	b, err := os.ReadFile("/sys/module/ksnif/sections/.text")
+	if err == nil {
+		from, err = strconv.ParseUint(strings.TrimSpace(string(b)), 0, 64)
+	}
+	if err != nil {
+		t.Fatalf("the module's code: %v", err)
+	}
+	module, err := elf.Open(proto.PathModule)
+	if err != nil {
+		t.Fatalf("the module's code: %v", err)
+	}
+	defer module.Close()
+	return from, from + module.Section(".text").Size
 }

@@ -69,6 +69,7 @@ type Plan struct {
 	Long   bool   `json:"long,omitempty"`
 	Kernel string `json:"kernel"`
 	Config string `json:"config"`
+	CPUs   int    `json:"cpus"` // that the machine has
 	Accel  string `json:"accel"`
 	// Terminal is set if a person sits before the shell; the rest is about the terminal.
 	Terminal bool   `json:"terminal,omitempty"`

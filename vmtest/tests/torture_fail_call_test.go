@@ -176,7 +176,7 @@ func failAnyAllocation(t testing.TB) {
 	guest.AllowKernelLog(t, `^\s*(warn_alloc|pcpu_alloc|__register_sysctl_table)\+0x`, "no memory was made to be found")
 	guest.AllowKernelLog(t, `^kobject_add_internal failed for .* \(error: -12 `, "the same")
 	slab := guest.NewFault(t, "failslab")
-	slab.FailCaches("*", "kmemleak_object", "kmemleak_scan_area", "debug_objects_cache")
+	slab.SpareDetectors()
 	slab.Set("ignore-gfp-wait", "N")
 	pages := guest.NewFault(t, "fail_page_alloc")
 	pages.Set("ignore-gfp-wait", "N")

@@ -28,8 +28,8 @@ type hookFault struct {
 func hookFaults() []hookFault {
 	return []hookFault{{
 		name: "records", fault: "failslab", percent: 10, packets: 100_000, exact: true,
-		// the records of packets of 60 bytes, and nothing else that the hook asks for
-		set: func(f *guest.Fault) { f.FailCaches("kmalloc-128") },
+		// of a device captured by name, the hook asks for nothing else
+		set: (*guest.Fault).SpareDetectors,
 	}, {
 		// one page is room for many records, and the allocator may find it elsewhere
 		name: "pages for records", fault: "fail_page_alloc", percent: 50, packets: 10_000,

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"testing"
 
 	"github.com/mdlayher/genetlink"
@@ -17,13 +16,14 @@ import (
 
 	"ksnif/genl"
 	"ksnif/vmtest/guest"
+	"ksnif/vmtest/proto"
 )
 
 // withoutUnitTests copies the module, and has the kernel find no unit tests in the copy: they would run at each load,
 // and what they allocate is not what is tested. The tests are in a section that is known by its name.
 func withoutUnitTests(t testing.TB) string {
 	t.Helper()
-	b, err := os.ReadFile(strings.TrimSpace(guest.Run(t, "modinfo", "-n", "ksnif")))
+	b, err := os.ReadFile(proto.PathModule)
 	require.NoError(t, err)
 	b = bytes.ReplaceAll(b, []byte(".kunit_test_suites\x00"), []byte(".kunit_test_unused\x00"))
 	name := filepath.Join(t.TempDir(), "ksnif.ko")

@@ -3,7 +3,6 @@
 package tests
 
 import (
-	"debug/elf"
 	"errors"
 	"fmt"
 	"os"
@@ -12,13 +11,12 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"ksnif/vmtest/proto"
+	"ksnif/vmtest/guest"
 )
 
 // memory is what is in use, in KB.
@@ -91,11 +89,9 @@ func median(list []memory, of func(memory) uint64) uint64 {
 	return values[len(values)/2]
 }
 
-const failslab = "/sys/kernel/debug/failslab/"
-
 // faultsPossible says whether the kernel can make allocations fail.
 func faultsPossible() bool {
-	_, err := os.Stat(failslab)
+	_, err := os.Stat("/sys/kernel/debug/failslab")
 	return err == nil
 }
 
@@ -106,34 +102,9 @@ func failAllocations(t testing.TB, percent int) (end func()) {
 	if !faultsPossible() {
 		return func() {}
 	}
-	set := func(name, value string) {
-		t.Helper()
-		require.NoError(t, os.WriteFile(failslab+name, []byte(value), 0))
-	}
-	from, to := moduleText(t)
-	end = func() { set("probability", "0") }
-	t.Cleanup(end)
-	for name, value := range map[string]string{
-		"require-start": fmt.Sprintf("%#x", from), "require-end": fmt.Sprintf("%#x", to), "stacktrace-depth": "32",
-		"ignore-gfp-wait": "Y", "task-filter": "N", "interval": "1", "times": "-1", "verbose": "0",
-	} {
-		set(name, value)
-	}
-	set("probability", strconv.Itoa(percent))
-	return end
-}
-
-// moduleText is where the module's code is in memory.
-func moduleText(t testing.TB) (from, to uint64) {
-	t.Helper()
-	b, err := os.ReadFile("/sys/module/ksnif/sections/.text")
-	require.NoError(t, err)
-	from, err = strconv.ParseUint(strings.TrimSpace(string(b)), 0, 64)
-	require.NoError(t, err)
-	module, err := elf.Open(proto.PathModule)
-	require.NoError(t, err)
-	defer module.Close()
-	text := module.Section(".text")
-	require.NotNil(t, text)
-	return from, from + text.Size
+	f := guest.NewFault(t, "failslab")
+	f.SpareDetectors()
+	f.Within(guest.ModuleText(t))
+	f.Arm(percent, -1)
+	return func() { f.Disarm() }
 }
