@@ -84,8 +84,6 @@ struct ksnif_iface *ksnif_iface_add(struct ksnif_run *run, const struct net_devi
 	other = iface_find(run, dev->ifindex);
 	if (!other && run->ifaces_left) {
 		WRITE_ONCE(run->ifaces_left, run->ifaces_left - 1);
-		if (!run->ifaces_left)
-			pr_notice("no room for more devices: their packets count as dropped_no_memory until the next start\n");
 		hlist_add_head_rcu(&iface->node, iface_head(run, iface->ifindex));
 		list_add_tail_rcu(&iface->list, &run->ifaces);
 		other = iface;
@@ -93,12 +91,14 @@ struct ksnif_iface *ksnif_iface_add(struct ksnif_run *run, const struct net_devi
 	spin_unlock_bh(&run->iface_lock);
 	if (other != iface)
 		iface_free(iface);
+	else if (!READ_ONCE(run->ifaces_left))
+		pr_notice("no room for more devices: until the next start, interface \"any\" has the packets of others\n");
 	return other;
 }
 
 /*
  * Interface of the device a packet came in on; run->unknown if it is new and there is no
- * memory to describe it. Hook: under RCU, BH disabled.
+ * memory to describe it, or no room for one more. Hook: under RCU, BH disabled.
  */
 struct ksnif_iface *ksnif_iface_get(struct ksnif_run *run, const struct net_device *dev)
 {
@@ -157,10 +157,7 @@ void ksnif_device_bind_named(struct ksnif_run *run, struct net *net)
 		device_bind(run, dev);
 }
 
-/*
- * The device leaves the namespace, or is no longer what it was. No packet of it is on its
- * way any more: the stack calls the notifier after it waited for them.
- */
+/* A packet that another CPU still has may bring its interface back, until the next device. */
 static void device_gone(struct ksnif_capture *cap, const struct net_device *dev)
 {
 	iface_forget(cap->run, dev->ifindex);
@@ -194,6 +191,8 @@ static int device_event(struct notifier_block *nb, unsigned long event, void *pt
 	if (cap->state == KSNIF_STATE_RUNNING) {
 		if (event == NETDEV_UNREGISTER || event == NETDEV_POST_TYPE_CHANGE)
 			device_gone(cap, dev);
+		if (event == NETDEV_REGISTER)	/* no interface of an earlier device is its own */
+			iface_forget(cap->run, dev->ifindex);
 		if (event == NETDEV_REGISTER || event == NETDEV_CHANGENAME ||
 		    event == NETDEV_POST_TYPE_CHANGE)
 			device_seen(cap, dev);
@@ -208,7 +207,7 @@ static struct notifier_block device_notifier = {
 
 int ksnif_device_register(void)
 {
-	return ksnif_testpoint_init() ?: register_netdevice_notifier(&device_notifier);
+	return register_netdevice_notifier(&device_notifier);
 }
 
 void ksnif_device_unregister(void)

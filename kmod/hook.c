@@ -50,11 +50,6 @@ static void hook_packet(struct ksnif_run *run, const struct sk_buff *skb,
 	u8 link[HOOK_LINK_MAX];
 
 	ksnif_stats_count(st, KSNIF_A_STATS_RECEIVED);
-	if (iface == run->unknown) {
-		ksnif_stats_count(st, KSNIF_A_STATS_DROPPED_NO_MEMORY);
-		return;
-	}
-
 	link_len = hook_link(iface, skb, link);
 	len = link_len + skb->len - skb_network_offset(skb);
 	rec = ksnif_queue_reserve(run->queue, min(len, READ_ONCE(run->snaplen)));
