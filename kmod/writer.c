@@ -218,12 +218,6 @@ static int writer_trailer(struct ksnif_run *run)
 	return writer_statistics(run, run->unknown) ?: writer_write(run);
 }
 
-static void writer_fail(struct ksnif_run *run, int err)
-{
-	if (!run->error)
-		run->error = err;
-}
-
 static void writer_sync(struct ksnif_run *run)
 {
 	int err;
@@ -234,7 +228,7 @@ static void writer_sync(struct ksnif_run *run)
 	err = ksnif_file_sync(&run->file);
 	if (err) {
 		run->unsynced = true;
-		writer_fail(run, err);
+		run->error = run->error ?: err;
 	}
 }
 
@@ -260,18 +254,12 @@ static void writer_give_up(struct ksnif_run *run)
 static void writer_end(struct ksnif_run *run)
 {
 	if (!run->error)
-		writer_fail(run, writer_trailer(run));
+		run->error = writer_trailer(run);
 	if (run->error)
 		writer_give_up(run);
 	writer_sync(run);
 	if (run->file.file)
 		ksnif_file_close(&run->file);
-}
-
-static void writer_flushed(struct ksnif_run *run, u64 upto)
-{
-	WRITE_ONCE(run->flush_done, upto);
-	wake_up_all(&run->waiters);
 }
 
 /* Returns true if the run has come to its end. @sync: what is written is to be on disk. */
@@ -281,15 +269,16 @@ static bool writer_pass(struct ksnif_run *run, bool sync)
 	/* pairs with the release in capture_begin_stop() */
 	bool stopping = smp_load_acquire(&run->stopping);
 
-	if (stopping)
-		synchronize_net();	/* the last hook has queued its packet */
-	writer_fail(run, writer_drain(run));
+	/* what the hook has counted as captured, it has queued */
+	if (stopping || flush != run->flush_done)
+		synchronize_net();
+	run->error = writer_drain(run);
 	if (sync || flush != run->flush_done)
 		writer_sync(run);
 
 	if (!stopping && !run->error) {
-		if (flush != run->flush_done)
-			writer_flushed(run, flush);
+		WRITE_ONCE(run->flush_done, flush);
+		wake_up_all(&run->waiters);
 		return false;
 	}
 	if (!stopping) {
