@@ -86,19 +86,8 @@ static void capture_publish(struct ksnif_capture *cap, struct ksnif_run *run)
 }
 
 /*
- * Without WQ_MEM_RECLAIM: a full XFS flushes a queue of its own that has not got it, which
- * the kernel warns of. Reclaim never waits for a writer.
- */
-static int capture_make_wq(struct ksnif_capture *cap)
-{
-	if (!cap->wq)
-		cap->wq = alloc_ordered_workqueue("ksnif/%u", WQ_FREEZABLE, cap->net->ns.inum);
-	return cap->wq ? 0 : -ENOMEM;
-}
-
-/*
- * Under cap->command; the caller holds the namespace. The file is truncated last: a refused
- * start changes nothing.
+ * Under cap->command; the caller holds the namespace. The hook comes late: to take it away has
+ * nfqueue drop what it holds. A refused start changes nothing, unless the disk dies at its end.
  */
 static int capture_start(struct ksnif_capture *cap, unsigned long deadline,
 			 struct netlink_ext_ack *extack)
@@ -111,20 +100,27 @@ static int capture_start(struct ksnif_capture *cap, unsigned long deadline,
 	err = capture_may_start(cap, extack);
 	if (err)
 		return err;
-	err = capture_make_wq(cap);
-	if (err)
-		return err;
+	/*
+	 * Without WQ_MEM_RECLAIM: a full XFS flushes a queue of its own that has not got it, which
+	 * the kernel warns of. Reclaim never waits for a writer.
+	 */
+	if (!cap->wq)
+		cap->wq = alloc_ordered_workqueue("ksnif/%u", WQ_FREEZABLE, net->ns.inum);
+	if (!cap->wq)
+		return -ENOMEM;
 	run = ksnif_run_alloc(cap);
 	if (!run)
 		return -ENOMEM;
 	err = ksnif_run_find_device(run, net, extack);
 	if (err)
 		goto err_free;
-	err = ksnif_hook_register(net, run);	/* sees nothing until armed */
+	err = ksnif_run_file(run, KSNIF_STEP_OPEN, deadline, extack);
 	if (err)
 		goto err_free;
-	if (run->settings.io != KSNIF_IO_DISCARD)
-		err = ksnif_run_open(run, deadline, extack);
+	err = ksnif_hook_register(net, run);	/* sees nothing until armed */
+	if (err)
+		goto err_close;
+	err = ksnif_run_file(run, KSNIF_STEP_EMPTY, deadline, extack);
 	if (err)
 		goto err_unhook;
 	capture_publish(cap, run);
@@ -133,6 +129,9 @@ static int capture_start(struct ksnif_capture *cap, unsigned long deadline,
 err_unhook:
 	ksnif_hook_unregister(net, run);
 	synchronize_net();
+	goto err_free;
+err_close:
+	ksnif_run_file(run, KSNIF_STEP_CLOSE, deadline, extack);
 err_free:
 	ksnif_run_put(run);
 	return err;
@@ -262,6 +261,10 @@ int ksnif_capture_set(struct ksnif_capture *cap, struct ksnif_change *change,
 	return err;
 }
 
+/*
+ * Stop, and wait until the file is synced and closed: 0; the run's first write or fsync
+ * error, once; -EINPROGRESS if it takes longer; -EINTR. It stops all the same.
+ */
 static int capture_stop(struct ksnif_capture *cap, unsigned long deadline,
 			struct netlink_ext_ack *extack)
 {
@@ -276,6 +279,8 @@ static int capture_stop(struct ksnif_capture *cap, unsigned long deadline,
 	} else if (cap->state == KSNIF_STATE_FAILED) {
 		cap->state = KSNIF_STATE_STOPPED;
 		err = cap->run->reported ? 0 : cap->run->error;
+		if (err)
+			NL_SET_ERR_MSG(extack, KSNIF_CUT_SHORT);
 		cap->run->reported = true;
 	}
 	mutex_unlock(&cap->lock);
@@ -289,21 +294,17 @@ static int capture_stop(struct ksnif_capture *cap, unsigned long deadline,
 		}
 		ksnif_run_put(run);
 	}
-	return err && !extack->_msg ? ksnif_refuse(extack, err, KSNIF_CUT_SHORT) : err;
+	return err;
 }
 
 /*
- * Stop, and wait until the file is synced and closed: 0; the run's first write or fsync
- * error, once; -EINPROGRESS if it takes longer; -EINTR. It stops all the same.
+ * Start, or @stop and start with no other command in between; errors as theirs. The caller
+ * holds the namespace, and it is for him that the file is opened. An error of the stop leaves
+ * the capture failed; asked again, restart starts.
  */
-int ksnif_capture_stop(struct ksnif_capture *cap, struct netlink_ext_ack *extack)
+static int capture_restart(struct ksnif_capture *cap, bool stop, unsigned long deadline,
+			   struct netlink_ext_ack *extack)
 {
-	return capture_stop(cap, jiffies + KSNIF_WAIT, extack);
-}
-
-static int capture_command(struct ksnif_capture *cap, bool stop, struct netlink_ext_ack *extack)
-{
-	unsigned long deadline = jiffies + KSNIF_WAIT;
 	int err = capture_lock(cap, deadline, extack);
 
 	if (err)
@@ -320,28 +321,11 @@ static int capture_command(struct ksnif_capture *cap, bool stop, struct netlink_
 }
 
 /*
- * The caller holds the namespace, and it is for him that the file is opened. On an error
- * nothing has changed.
- */
-int ksnif_capture_start(struct ksnif_capture *cap, struct netlink_ext_ack *extack)
-{
-	return capture_command(cap, false, extack);
-}
-
-/*
- * Stop and start with no other command in between; errors as theirs. An error of the stop
- * leaves the capture failed; asked again, restart starts.
- */
-int ksnif_capture_restart(struct ksnif_capture *cap, struct netlink_ext_ack *extack)
-{
-	return capture_command(cap, true, extack);
-}
-
-/*
  * Wait until every packet captured so far is on disk: 0; -ENOTCONN if no capture runs; the
  * write or fsync error; -EINPROGRESS if it takes longer; -EINTR.
  */
-int ksnif_capture_flush(struct ksnif_capture *cap, struct netlink_ext_ack *extack)
+static int capture_flush(struct ksnif_capture *cap, unsigned long deadline,
+			 struct netlink_ext_ack *extack)
 {
 	struct ksnif_run *run = NULL;
 	u64 flush = U64_MAX;
@@ -360,9 +344,24 @@ int ksnif_capture_flush(struct ksnif_capture *cap, struct netlink_ext_ack *extac
 	mutex_unlock(&cap->lock);
 	if (!run)
 		return ksnif_refuse(extack, -ENOTCONN, "flush: no capture is running");
-	err = run_wait(run, flush, jiffies + KSNIF_WAIT, extack);
+	err = run_wait(run, flush, deadline, extack);
 	ksnif_run_put(run);
 	return err;
+}
+
+/* @cmd is KSNIF_CMD_START, _STOP, _RESTART or _FLUSH. */
+int ksnif_capture_command(struct ksnif_capture *cap, int cmd, struct netlink_ext_ack *extack)
+{
+	unsigned long deadline = jiffies + KSNIF_WAIT;
+	int err;
+
+	if (cmd == KSNIF_CMD_STOP)
+		err = capture_stop(cap, deadline, extack);
+	else if (cmd == KSNIF_CMD_FLUSH)
+		err = capture_flush(cap, deadline, extack);
+	else
+		err = capture_restart(cap, cmd == KSNIF_CMD_RESTART, deadline, extack);
+	return ksnif_explain(err, extack);
 }
 
 /* Settings and state at one moment; ksnif_settings_free() @st's settings. 0 or -ENOMEM. */

@@ -8,9 +8,9 @@
 #include <linux/cred.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/fsnotify.h>
 #include <linux/magic.h>
 #include <linux/namei.h>
-#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 
@@ -23,7 +23,18 @@
 static DEFINE_MUTEX(files_lock);
 static LIST_HEAD(files);
 
-/* Only a regular file of a real file system will do: not of procfs or sysfs, for one. */
+#define CONFIGFS_SUPER_MAGIC	0x62656570	/* as in fs/configfs/mount.c alone */
+
+/* Is it the kernel's own? To write there is to tell the kernel something. */
+static bool file_is_kernels(const struct super_block *sb)
+{
+	return sb->s_flags & (SB_NOUSER | SB_KERNMOUNT) ||
+	       sb->s_iflags & SB_I_USERNS_VISIBLE ||	/* procfs, sysfs */
+	       sb->s_magic == CGROUP_SUPER_MAGIC || sb->s_magic == CGROUP2_SUPER_MAGIC ||
+	       sb->s_magic == CONFIGFS_SUPER_MAGIC || sb->s_magic == RDTGROUP_SUPER_MAGIC;
+}
+
+/* Only a regular file of a real file system will do. */
 static int file_check(struct inode *inode, struct netlink_ext_ack *extack)
 {
 	if (S_ISLNK(inode->i_mode))
@@ -32,9 +43,7 @@ static int file_check(struct inode *inode, struct netlink_ext_ack *extack)
 		return ksnif_refuse(extack, -EISDIR, "logfile: is a directory");
 	if (!S_ISREG(inode->i_mode))
 		return ksnif_refuse(extack, -EINVAL, "logfile: not a regular file");
-	if (inode->i_sb->s_flags & (SB_NOUSER | SB_KERNMOUNT) ||
-	    inode->i_sb->s_iflags & SB_I_USERNS_VISIBLE ||
-	    inode->i_sb->s_magic == CGROUP2_SUPER_MAGIC)
+	if (file_is_kernels(inode->i_sb))
 		return ksnif_refuse(extack, -EINVAL,
 				    "logfile: on a file system of the kernel's own");
 	return 0;
@@ -139,24 +148,25 @@ static const char *file_open_text(int err)
 		return "logfile: is a symbolic link";
 	case -ENOSPC:
 		return "logfile: no space left on device";
+	case -EWOULDBLOCK:
+		return "logfile: another process holds a lease on it: try again";
 	default:
 		return "logfile: cannot be opened";
 	}
 }
 
-/*
- * Wait while the file system is frozen. Sleeps in a way that the hung task detector accepts:
- * a freeze may last for as long as its owner likes. 0, or -EINTR if current was killed, which
- * a writer never is.
- */
-static int file_start_write_patiently(struct file *file)
+/* A freeze may last for as long as its owner likes: sleep as the hung task detector accepts. */
+static void file_start_write_patiently(struct file *file)
 {
-	while (!file_start_write_trylock(file)) {
-		if (fatal_signal_pending(current))
-			return -EINTR;
+	while (!file_start_write_trylock(file))
 		schedule_timeout_idle(FILE_FROZEN_WAIT);
-	}
-	return 0;
+}
+
+/* What follows waits uninterruptibly only for a freeze that begins right now. */
+static void file_await_thaw(struct file *file)
+{
+	file_start_write_patiently(file);
+	file_end_write(file);
 }
 
 /* One write; kernel_write() would wait for a thaw uninterruptibly. */
@@ -168,17 +178,18 @@ static ksnif_injectable ssize_t ksnif_file_write_once(struct ksnif_file *f, cons
 	struct kiocb kiocb;
 	ssize_t ret;
 
-	ret = file_start_write_patiently(f->file);
+	/* may ask a fanotify listener, who may write himself: hence first, as in vfs_write() */
+	ret = rw_verify_area(WRITE, f->file, &f->pos, len);
 	if (ret)
 		return ret;
 	iov_iter_kvec(&iter, ITER_SOURCE, &vec, 1, len);
-	ret = rw_verify_area(WRITE, f->file, &f->pos, len);
-	if (!ret) {
-		init_sync_kiocb(&kiocb, f->file);
-		kiocb.ki_pos = f->pos;
-		ret = f->file->f_op->write_iter(&kiocb, &iter);
-	}
+	file_start_write_patiently(f->file);
+	init_sync_kiocb(&kiocb, f->file);
+	kiocb.ki_pos = f->pos;
+	ret = f->file->f_op->write_iter(&kiocb, &iter);
 	file_end_write(f->file);
+	if (ret > 0)
+		fsnotify_modify(f->file);	/* for tail -f and its like */
 	return ret;
 }
 
@@ -224,7 +235,19 @@ ksnif_injectable int ksnif_file_sync(struct ksnif_file *f)
 KSNIF_INJECT(ksnif_file_sync, ERRNO);
 
 /*
- * Cut the file to @size bytes; writing goes on behind them. Waits while the file system is
+ * Empty the file, as truncate(2) would for the current credentials. Waits while the file
+ * system is frozen; does nothing if nobody wants it any more by then. 0 or a negative errno.
+ */
+ksnif_injectable int ksnif_file_empty(struct ksnif_file *f, const bool *unwanted)
+{
+	file_await_thaw(f->file);
+	return READ_ONCE(*unwanted) ? 0 : vfs_truncate(&f->file->f_path, 0);
+}
+
+KSNIF_INJECT(ksnif_file_empty, ERRNO);
+
+/*
+ * Cut the file back to @size bytes; writing goes on behind them. Waits while the file system is
  * frozen. 0 or a negative errno.
  */
 ksnif_injectable int ksnif_file_cut(struct ksnif_file *f, loff_t size)
@@ -235,10 +258,9 @@ ksnif_injectable int ksnif_file_cut(struct ksnif_file *f, loff_t size)
 		.ia_file = f->file,
 	};
 	struct inode *inode = file_inode(f->file);
-	int err = file_start_write_patiently(f->file);
+	int err;
 
-	if (err)
-		return err;
+	file_start_write_patiently(f->file);
 	inode_lock(inode);
 	err = ksnif_notify_change(f->file, &attr);
 	inode_unlock(inode);
@@ -315,8 +337,7 @@ void ksnif_file_close(struct ksnif_file *f)
 {
 	file_disclaim(f);
 	/* an unlinked file is deleted now, which a frozen file system makes wait too */
-	if (!file_start_write_patiently(f->file))
-		file_end_write(f->file);
+	file_await_thaw(f->file);
 	if (f->file->f_op->flush)
 		f->file->f_op->flush(f->file, NULL);
 	__fput_sync(f->file);

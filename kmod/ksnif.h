@@ -67,7 +67,7 @@ static inline long ksnif_wait_left(unsigned long deadline)
 #define KSNIF_LINKTYPE_ETHERNET	1
 #define KSNIF_LINKTYPE_RAW	101
 
-/* Refuse with a text: a string that stays. Returns @err. */
+/* Refuse with a text that stays: some are in tables, hence not NL_SET_ERR_MSG(). Returns @err. */
 static inline int ksnif_refuse(struct netlink_ext_ack *extack, int err, const char *text)
 {
 	extack->_msg = text;
@@ -242,6 +242,7 @@ int ksnif_file_open(struct ksnif_file *f, const struct path *root, const char *p
 int ksnif_file_write(struct ksnif_file *f, const u8 *buf, size_t len,
 		     size_t *done);				/* writer */
 int ksnif_file_sync(struct ksnif_file *f);			/* writer */
+int ksnif_file_empty(struct ksnif_file *f, const bool *unwanted);
 int ksnif_file_cut(struct ksnif_file *f, loff_t size);		/* writer */
 void ksnif_file_close(struct ksnif_file *f);			/* writer: a kthread */
 
@@ -261,6 +262,13 @@ void ksnif_writer_wake(struct ksnif_run *run, enum ksnif_wake wake); /* any but 
 void ksnif_writer_rest(struct ksnif_run *run);			/* the run is over */
 
 /* ---- run.c ---------------------------------------------------------------- */
+/* What start has done to the file, one after the other; the last if something else fails. */
+enum ksnif_step {
+	KSNIF_STEP_OPEN,		/* as the caller could, and claim it */
+	KSNIF_STEP_EMPTY,
+	KSNIF_STEP_CLOSE,
+};
+
 /* One run of a capture, from start to the next start. */
 struct ksnif_run {
 	struct kref ref;		/* the capture's, and one for each waiting command */
@@ -278,17 +286,18 @@ struct ksnif_run {
 	struct hlist_head iface_hash[64];	/* interfaces by ifindex; readers use RCU */
 	struct list_head ifaces;	/* all interfaces; readers use RCU */
 	unsigned int ifaces_left;	/* how many more: memory stays bounded */
-	struct ksnif_iface *unknown;	/* for packets of devices that found no memory */
+	struct ksnif_iface *unknown;	/* "any": for packets of devices that found no room */
 	struct ksnif_iface *named;	/* device captured by name: its block leads the file */
 
-	/* start's: the file is opened on cap->wq, in the name of who starts */
-	struct work_struct open;
-	struct completion opened;	/* open_error and open_text are there */
-	struct path open_root;
-	const struct cred *open_cred;
-	bool abandoned;			/* nobody waits any more: close it. Under cap->lock */
-	int open_error;
-	const char *open_text;
+	/* start's: the file is opened and emptied on cap->wq, in the name of who starts */
+	struct work_struct step_work;
+	enum ksnif_step step;
+	const struct cred *step_cred;
+	struct path root;		/* where logfile begins; the first step puts it */
+	struct completion stepped;	/* step_error and step_text are there */
+	int step_error;
+	const char *step_text;
+	bool abandoned;			/* nobody waits any more: close it. Set under cap->lock */
 
 	/* the writer's */
 	struct delayed_work work;	/* on cap->wq */
@@ -325,7 +334,7 @@ struct ksnif_run *ksnif_run_alloc(struct ksnif_capture *cap);
 void ksnif_run_put(struct ksnif_run *run);
 int ksnif_run_find_device(struct ksnif_run *run, struct net *net,
 			  struct netlink_ext_ack *extack);
-int ksnif_run_open(struct ksnif_run *run, unsigned long deadline,
+int ksnif_run_file(struct ksnif_run *run, enum ksnif_step step, unsigned long deadline,
 		   struct netlink_ext_ack *extack);
 void ksnif_run_result(const struct ksnif_run *run, struct ksnif_status *st);
 
@@ -333,7 +342,7 @@ void ksnif_run_result(const struct ksnif_run *run, struct ksnif_status *st);
 /* A named capture in a network namespace. */
 struct ksnif_capture {
 	struct kref ref;		/* the namespace's, and the writer's of a run */
-	struct mutex command;		/* serialises set, start and restart */
+	struct mutex command;		/* serialises set, start and restart; nobody blocks on it */
 	wait_queue_head_t commands;	/* for command to be free */
 	struct mutex lock;		/* protects all below but wq and reap */
 	struct net *net;		/* NULL once it exits; no reference is held */
@@ -352,10 +361,7 @@ struct ksnif_capture {
 /* All: process context, may sleep. 0 or a negative errno with a text in @extack. */
 int ksnif_capture_set(struct ksnif_capture *cap, struct ksnif_change *change,
 		      struct netlink_ext_ack *extack);
-int ksnif_capture_start(struct ksnif_capture *cap, struct netlink_ext_ack *extack);
-int ksnif_capture_stop(struct ksnif_capture *cap, struct netlink_ext_ack *extack);
-int ksnif_capture_restart(struct ksnif_capture *cap, struct netlink_ext_ack *extack);
-int ksnif_capture_flush(struct ksnif_capture *cap, struct netlink_ext_ack *extack);
+int ksnif_capture_command(struct ksnif_capture *cap, int cmd, struct netlink_ext_ack *extack);
 int ksnif_capture_status(struct ksnif_capture *cap, struct ksnif_status *st);
 unsigned int ksnif_capture_stats(struct ksnif_capture *cap, struct ksnif_stats *sum, int cpu);
 

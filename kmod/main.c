@@ -15,7 +15,7 @@ static int __init ksnif_init(void)
 	err = ksnif_capture_register();
 	if (err)
 		return err;
-	err = ksnif_device_register();
+	err = ksnif_testpoint_init() ?: ksnif_device_register();
 	if (err)
 		goto err_device;
 	err = ksnif_netlink_register();

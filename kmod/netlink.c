@@ -159,32 +159,32 @@ int ksnif_nl_set_doit(struct sk_buff *skb, struct genl_info *info)
 	return ksnif_explain(err, info->extack);
 }
 
-static int command(struct genl_info *info,
-		   int (*fn)(struct ksnif_capture *cap, struct netlink_ext_ack *extack))
+static int command(struct genl_info *info)
 {
 	struct ksnif_capture *cap = info_capture(info);
 
-	return IS_ERR(cap) ? PTR_ERR(cap) : ksnif_explain(fn(cap, info->extack), info->extack);
+	return IS_ERR(cap) ? PTR_ERR(cap) :
+	       ksnif_capture_command(cap, info->genlhdr->cmd, info->extack);
 }
 
 int ksnif_nl_start_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	return command(info, ksnif_capture_start);
+	return command(info);
 }
 
 int ksnif_nl_stop_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	return command(info, ksnif_capture_stop);
+	return command(info);
 }
 
 int ksnif_nl_restart_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	return command(info, ksnif_capture_restart);
+	return command(info);
 }
 
 int ksnif_nl_flush_doit(struct sk_buff *skb, struct genl_info *info)
 {
-	return command(info, ksnif_capture_flush);
+	return command(info);
 }
 
 /* The counters from received up to @last, which are numbered in a row. */

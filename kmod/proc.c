@@ -148,20 +148,20 @@ static int control_set(struct ksnif_capture *cap, const char *name, const char *
 
 static int control_run(struct ksnif_capture *cap, char *line, struct netlink_ext_ack *extack)
 {
+	static const char * const commands[] = {
+		[KSNIF_CMD_START] = "start", [KSNIF_CMD_STOP] = "stop",
+		[KSNIF_CMD_RESTART] = "restart", [KSNIF_CMD_FLUSH] = "flush",
+	};
 	char *value = strchr(line, ' ');
+	int cmd;
 
 	if (value) {
 		*value++ = '\0';
 		return control_set(cap, line, value, extack);
 	}
-	if (!strcmp(line, "start"))
-		return ksnif_capture_start(cap, extack);
-	if (!strcmp(line, "stop"))
-		return ksnif_capture_stop(cap, extack);
-	if (!strcmp(line, "restart"))
-		return ksnif_capture_restart(cap, extack);
-	if (!strcmp(line, "flush"))
-		return ksnif_capture_flush(cap, extack);
+	for (cmd = 0; cmd < ARRAY_SIZE(commands); cmd++)
+		if (commands[cmd] && !strcmp(line, commands[cmd]))
+			return ksnif_capture_command(cap, cmd, extack);
 	NL_SET_ERR_MSG(extack, "control: must be start, stop, restart, flush or NAME VALUE");
 	return -EINVAL;
 }

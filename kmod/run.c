@@ -15,6 +15,9 @@
  */
 #define RUN_IFACE_BYTES		(640 * 1024)
 
+/* What the disk gets of a start's time at least. */
+#define RUN_STEP_MIN		(HZ / 2)
+
 static void run_free(struct kref *ref)
 {
 	struct ksnif_run *run = container_of(ref, struct ksnif_run, ref);
@@ -84,6 +87,7 @@ int ksnif_run_find_device(struct ksnif_run *run, struct net *net,
 		goto out;
 	}
 	run->linktype = ksnif_device_linktype(dev);
+	run->unknown->linktype = run->linktype;	/* nobody else's packets come */
 	run->named = ksnif_iface_add(run, dev, GFP_KERNEL);
 	if (!run->named)
 		err = -ENOMEM;
@@ -92,35 +96,42 @@ out:
 	return err;
 }
 
-/* Open and empty the file, unless nobody wants it any more. 0 or a negative errno. */
-static int run_open_file(struct ksnif_run *run, struct netlink_ext_ack *extack)
+static int run_step(struct ksnif_run *run, struct netlink_ext_ack *extack)
 {
-	int err = ksnif_file_open(&run->file, &run->open_root, run->settings.logfile, extack);
+	int err = 0;
 
-	if (err || READ_ONCE(run->abandoned))
-		return err;
-	err = ksnif_file_cut(&run->file, 0);
-	if (err) {
-		extack->_msg = "logfile: cannot be emptied";
+	switch (run->step) {
+	case KSNIF_STEP_OPEN:
+		err = ksnif_file_open(&run->file, &run->root, run->settings.logfile, extack);
+		path_put(&run->root);	/* before the caller goes on: it may want to unmount it */
+		break;
+	case KSNIF_STEP_EMPTY:
+		err = ksnif_file_empty(&run->file, &run->abandoned);
+		if (!err)
+			break;
+		NL_SET_ERR_MSG(extack, "logfile: cannot be emptied");
+		fallthrough;
+	case KSNIF_STEP_CLOSE:
 		ksnif_file_close(&run->file);
 	}
 	return err;
 }
 
-static void run_open_work(struct work_struct *work)
+static void run_step_work(struct work_struct *work)
 {
-	struct ksnif_run *run = container_of(work, struct ksnif_run, open);
-	const struct cred *old = override_creds(run->open_cred);
+	struct ksnif_run *run = container_of(work, struct ksnif_run, step_work);
+	const struct cred *cred = run->step_cred, *old = override_creds(cred);
 	struct ksnif_capture *cap = run->cap;
 	struct netlink_ext_ack extack = {};
+	bool abandoned;
 
-	run->open_error = run_open_file(run, &extack);
-	run->open_text = extack._msg;
+	run->step_error = run_step(run, &extack);
+	run->step_text = extack._msg;
 	mutex_lock(&cap->lock);
-	complete_all(&run->opened);	/* a wait leaves it done */
+	abandoned = run->abandoned;	/* from here on it is about the next step */
+	complete_all(&run->stepped);	/* a wait leaves it done */
 	mutex_unlock(&cap->lock);
-	/* set before opened was complete, or never */
-	if (run->abandoned) {
+	if (abandoned) {
 		if (run->file.file)
 			ksnif_file_close(&run->file);
 		mutex_lock(&cap->lock);
@@ -128,45 +139,50 @@ static void run_open_work(struct work_struct *work)
 		mutex_unlock(&cap->lock);
 	}
 	revert_creds(old);
-	path_put(&run->open_root);
-	put_cred(run->open_cred);
+	put_cred(cred);
 	ksnif_run_put(run);
 	ksnif_capture_put(cap);
 }
 
 /*
- * Open the file as the caller could, on the capture's workqueue: on a dead disk it takes for
- * ever, and whoever waits for it cannot be killed. From @deadline on nobody waits: what was
- * opened is closed again, and until then the capture does not start. 0 or a negative errno.
+ * Have a step done to the file in the caller's name, on the capture's workqueue: on a dead disk
+ * it takes for ever, and whoever waits for it cannot be killed. From @deadline on nobody waits,
+ * and the capture does not start. 0 or a negative errno: then the file is closed, sooner or later.
  */
-int ksnif_run_open(struct ksnif_run *run, unsigned long deadline,
+int ksnif_run_file(struct ksnif_run *run, enum ksnif_step step, unsigned long deadline,
 		   struct netlink_ext_ack *extack)
 {
 	struct ksnif_capture *cap = run->cap;
-	bool done;
 
-	INIT_WORK(&run->open, run_open_work);
-	init_completion(&run->opened);
-	get_fs_root(current->fs, &run->open_root);
-	run->open_cred = get_current_cred();
-	run->file.limit = rlimit(RLIMIT_FSIZE);
+	if (run->settings.io == KSNIF_IO_DISCARD)
+		return 0;
+	if (step == KSNIF_STEP_OPEN) {
+		get_fs_root(current->fs, &run->root);
+		run->file.limit = rlimit(RLIMIT_FSIZE);
+	}
+	run->step = step;
+	run->step_cred = get_current_cred();
 	kref_get(&run->ref);
 	kref_get(&cap->ref);
-	queue_work(cap->wq, &run->open);
-	wait_for_completion_killable_timeout(&run->opened, ksnif_wait_left(deadline));
+	INIT_WORK(&run->step_work, run_step_work);
+	init_completion(&run->stepped);
+	queue_work(cap->wq, &run->step_work);
+	/* the disk is not to blame for what took long before */
+	wait_for_completion_killable_timeout(&run->stepped,
+					     max_t(long, ksnif_wait_left(deadline), RUN_STEP_MIN));
 
 	mutex_lock(&cap->lock);
-	done = completion_done(&run->opened);
-	if (!done) {
+	if (!completion_done(&run->stepped)) {
 		cap->opening = true;
 		WRITE_ONCE(run->abandoned, true);
 	}
 	mutex_unlock(&cap->lock);
-	if (!done)
+	if (run->abandoned)
 		return fatal_signal_pending(current) ? -EINTR :
 		       ksnif_refuse(extack, -EBUSY, "logfile: the file system does not answer");
-	extack->_msg = run->open_text;
-	return run->open_error;
+	if (run->step_error)
+		extack->_msg = run->step_text;
+	return run->step_error;
 }
 
 /* How the run has come out; nothing as long as it goes on. */

@@ -15,13 +15,13 @@
  *   ksnif_run_alloc        NULL    no memory for a run: start is refused
  *   ksnif_queue_alloc      NULL    no memory for its queue: the same
  *   ksnif_iface_alloc      NULL    no memory for an interface: start is refused; in the hook,
- *                                  the packet counts as dropped_no_memory
+ *                                  interface "any" has the packet
  *   ksnif_record_alloc     NULL    no memory for a packet: it counts as dropped_no_memory
  *   ksnif_file_open_root   -errno  the file cannot be opened: start is refused
  *   ksnif_file_write_once  -errno  one write fails, and with it the run
  *   ksnif_file_sync        -errno  one fsync fails, and with it the run, which is unsynced
- *   ksnif_file_cut         -errno  the file cannot be truncated: start is refused; after a
- *                                  write that was accepted in part the file stays torn
+ *   ksnif_file_empty       -errno  the file cannot be truncated: start is refused
+ *   ksnif_file_cut         -errno  after a write that was accepted in part it stays torn
  */
 #ifndef _KSNIF_TESTPOINT_H
 #define _KSNIF_TESTPOINT_H

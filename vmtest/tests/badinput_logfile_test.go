@@ -201,7 +201,10 @@ func kernelFiles() []badFile {
 		{"file in sysfs", fixed("/sys/module/ksnif/refcnt"), unix.EINVAL, ownFS, ""},
 		{"switch in sysfs", fixed("/sys/kernel/mm/ksm/run"), unix.EINVAL, ownFS, ""},
 		{"new file in sysfs", fixed("/sys/kernel/ksnif-never"), unix.EACCES, noRight, ""},
-		{"file of cgroups", func(t *testing.T, _ *place) string { return mountCgroup(t) + "/cgroup.max.depth" }, unix.EINVAL, ownFS, ""},
+		{"file of cgroups", func(t *testing.T, _ *place) string { return mountCgroup(t, "cgroup2") + "/cgroup.max.depth" }, unix.EINVAL, ownFS, ""},
+		{"file of old cgroups", func(t *testing.T, _ *place) string {
+			return mountCgroup(t, "cgroup", "-o", "none,name=ksnif") + "/cgroup.procs"
+		}, unix.EINVAL, ownFS, ""},
 		{"file in debugfs", fixed("/sys/kernel/debug/sched/features"), unix.EINVAL, ownFS, ""},
 	}
 }
@@ -230,16 +233,17 @@ func frozen(t *testing.T) string {
 	return dir
 }
 
-// readOnlyMount is a read-only file system with one file, called there.
-func mountCgroup(t *testing.T) string {
+// mountCgroup returns a group of a hierarchy that it mounts.
+func mountCgroup(t *testing.T, kind string, options ...string) string {
 	dir := t.TempDir()
-	guest.Run(t, "mount", "-t", "cgroup2", "none", dir)
+	guest.Run(t, "mount", append(options, "-t", kind, "none", dir)...)
 	t.Cleanup(func() { guest.Run(t, "umount", dir) })
 	guest.Run(t, "mkdir", dir+"/ksnif")
 	t.Cleanup(func() { guest.Run(t, "rmdir", dir+"/ksnif") })
 	return dir + "/ksnif"
 }
 
+// readOnlyMount is a read-only file system with one file, called there.
 func readOnlyMount(t *testing.T) string {
 	dir := mountTmpfs(t, "size=64k")
 	require.NoError(t, os.WriteFile(dir+"/there", []byte("there"), 0o644))

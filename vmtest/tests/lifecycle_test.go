@@ -3,6 +3,7 @@
 package tests
 
 import (
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"slices"
@@ -274,4 +275,26 @@ func TestCountersInOrder(t *testing.T) {
 	require.NotZero(t, last.Written)
 	f := c.StopRead()
 	continues(t, f)
+}
+
+// TestFileIsWatched waits as tail -f does: the kernel tells who watches the file that it has grown.
+func TestFileIsWatched(t *testing.T) {
+	quietDummy(t, nil, "load0")
+	c := newCapture(t, nil, genl.Settings{DeviceName: ptr("load0")})
+	c.Start()
+	c.Flush() // the header is written
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	require.NoError(t, err)
+	defer unix.Close(fd)
+	watch, err := unix.InotifyAddWatch(fd, c.File, unix.IN_MODIFY)
+	require.NoError(t, err)
+	sendNumbered(t, nil, "load0", 10)
+	c.Flush()
+	buf := make([]byte, 4096)
+	n, err := unix.Read(fd, buf)
+	require.NoError(t, err, "nothing was told")
+	require.GreaterOrEqual(t, n, unix.SizeofInotifyEvent)
+	assert.EqualValues(t, watch, binary.NativeEndian.Uint32(buf))
+	assert.EqualValues(t, unix.IN_MODIFY, binary.NativeEndian.Uint32(buf[4:]))
+	c.Stop()
 }

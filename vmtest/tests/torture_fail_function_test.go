@@ -20,15 +20,13 @@ import (
 var injected = []unix.Errno{unix.ENOMEM, unix.EIO, unix.EDQUOT}
 
 // TestTortureFailFunction has functions of the module fail, and checks that it tells and counts each failure once, that
-// the file is whole, and that the next start works.
+// the file is whole, and that the next start works. TestTortureFailHook has the one that fails in the hook.
 func TestTortureFailFunction(t *testing.T) {
 	guest.NeedsFaults(t)
-	// ksnif_record_alloc is not among them: in softirq, 6.1's fault injection asks for a random number in the context of
-	// a breakpoint, and lockdep objects to that. TestTortureFailHook fails the hook's allocations by failslab.
 	for _, errno := range injected {
 		t.Run(unix.ErrnoName(errno), func(t *testing.T) {
 			for name, test := range map[string]func(*testing.T, unix.Errno){
-				"start": failStart, "write": failWrite, "sync": failSync, "cut": failCut,
+				"start": failStart, "write": failWrite, "sync": failSync, "cut": failCut, "interface": failInterface,
 			} {
 				t.Run(name, func(t *testing.T) { test(t, errno) })
 			}
@@ -42,7 +40,7 @@ func failStart(t *testing.T, errno unix.Errno) {
 	p := newPlace(t)
 	p.works()
 	for _, function := range []string{
-		"ksnif_file_open_root", "ksnif_file_cut", "ksnif_run_alloc", "ksnif_queue_alloc", "ksnif_iface_alloc",
+		"ksnif_file_open_root", "ksnif_file_empty", "ksnif_run_alloc", "ksnif_queue_alloc", "ksnif_iface_alloc",
 	} {
 		want := errno
 		if f.Inject(function, errno) {
@@ -132,4 +130,25 @@ func failCut(t *testing.T, errno unix.Errno) {
 	c.checkLost(c.readTorn())
 	c.checkStopAfter(unix.EFBIG)
 	c.checkNextStart("load0")
+}
+
+// failInterface has no memory for a new device: its packets are captured as those of interface any, as long as that
+// lasts.
+func failInterface(t *testing.T, errno unix.Errno) {
+	f := guest.NewFault(t, "fail_function")
+	f.Inject("ksnif_iface_alloc", errno)
+	quietDummy(t, nil, "load0")
+	c := newCapture(t, nil, genl.Settings{})
+	c.Start()
+	f.Arm(100, -1)
+	sendNumbered(t, nil, "load0", 20)
+	f.Disarm()
+	sendNumbered(t, nil, "load0", 5)
+	file := c.StopRead()
+	c.CheckBooks(file)
+	for name, n := range map[string]uint64{"any": 20, "load0": 5} {
+		packets := file.ByName(name)
+		require.Len(t, packets, int(n), name)
+		assert.Equal(t, n, checkNumbers(t, packets, 0))
+	}
 }

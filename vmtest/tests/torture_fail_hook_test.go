@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"ksnif/genl"
 	"ksnif/vmtest/guest"
@@ -38,6 +39,9 @@ func hookFaults() []hookFault {
 		// such a record is eight pages of its own; only the records are so large
 		name: "records of pages", fault: "fail_page_alloc", percent: 10, packets: 10_000, size: 17_000, io: genl.IODiscard, exact: true,
 		set: func(f *guest.Fault) { f.Set("min-order", 3) },
+	}, {
+		name: "function", fault: "fail_function", percent: 10, packets: 10_000, exact: true,
+		set: func(f *guest.Fault) { f.Inject("ksnif_record_alloc", unix.ENOMEM) },
 	}}
 }
 
