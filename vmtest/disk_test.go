@@ -84,7 +84,7 @@ func TestMachine(t *testing.T) {
 	m := &machine{opts: Options{MemMB: 512, CPUs: 1}, accel: TCG, kernel: "k", initrd: "i", outDisk: "a,b"}
 	args := strings.Join(m.args([]channel{{fd: 3}, {name: "p", fd: 4}}), " ")
 	for _, part := range []string{
-		"-cpu max,-cx16,-erms,-fsrm", "-no-reboot", "panic=-1", "oops=panic", "panic_on_warn=1", "-m 512M", "file=a,,b",
+		"-cpu max,-cx16,-erms,-fsrm,-la57", "-no-reboot", "panic=-1", "oops=panic", "panic_on_warn=1", "-m 512M", "file=a,,b",
 		"socket,id=ch1,fd=4", "virtserialport,chardev=ch1,name=p", "-serial chardev:ch0",
 	} {
 		assert.Contains(t, args, part)

@@ -100,12 +100,13 @@ func (m *machine) args(channels []channel) []string {
 }
 
 // accelArgs never gives a guest under TCG a CPU with cx16, on which 6.12 dies within seconds with QEMU 7.2, nor
-// with erms or fsrm: TCG runs rep movsb byte by byte, which swamps every measurement of a copy.
+// with erms or fsrm: TCG runs rep movsb byte by byte, which swamps every measurement of a copy. With la57 KASAN takes
+// what an early interrupt touches for wild, while the boot processor is being identified; and nobody needs five levels.
 func (m *machine) accelArgs() []string {
 	if m.accel == KVM {
 		return []string{"-accel", "kvm", "-cpu", "host"}
 	}
-	args := []string{"-cpu", "max,-cx16,-erms,-fsrm"}
+	args := []string{"-cpu", "max,-cx16,-erms,-fsrm,-la57"}
 	if m.opts.Icount {
 		return append(args, "-accel", "tcg", "-icount", "shift=0,sleep=off")
 	}
@@ -117,6 +118,14 @@ func (m *machine) cmdline() string {
 	words := []string{
 		"console=ttyS0", "panic=-1", "oops=panic", "softlockup_panic=1", "hung_task_panic=1",
 		"printk.devkmsg=on", "log_buf_len=4M", "net.ifnames=0",
+	}
+	if m.accel == TCG {
+		// All processors of the VM read the host's counter. The kernel mistrusts that, as they are no Intel's, and would
+		// ask a device for the time instead, for each packet: much slower, and one processor at a time.
+		//
+		// Interrupts are told by the older tables: ACPI has a program for them, which takes more than the minute that
+		// it may take where the kernel checks each of its steps.
+		words = append(words, "tsc=reliable", "acpi=noirq")
 	}
 	if !m.warns {
 		words = append(words, "panic_on_warn=1")
