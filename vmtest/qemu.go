@@ -58,6 +58,10 @@ type machine struct {
 	append []string
 }
 
+// plainIRQs has the kernel take the PCI devices' interrupts from the older tables. ACPI has a program for them, which
+// a kernel that checks each of its steps gives up after thirty seconds.
+const plainIRQs = "acpi=noirq"
+
 // markedCaches marks the slab caches for failslab's cache-filter: all but those of the kernel's own detectors, which
 // would give up for good. 6.1 takes no marks later.
 const markedCaches = "slub_debug=A;-,kmemleak_object,kmemleak_scan_area,debug_objects_cache"
@@ -122,10 +126,7 @@ func (m *machine) cmdline() string {
 	if m.accel == TCG {
 		// All processors of the VM read the host's counter. The kernel mistrusts that, as they are no Intel's, and would
 		// ask a device for the time instead, for each packet: much slower, and one processor at a time.
-		//
-		// Interrupts are told by the older tables: ACPI has a program for them, which takes more than the minute that
-		// it may take where the kernel checks each of its steps.
-		words = append(words, "tsc=reliable", "acpi=noirq")
+		words = append(words, "tsc=reliable")
 	}
 	if !m.warns {
 		words = append(words, "panic_on_warn=1")

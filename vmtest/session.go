@@ -183,6 +183,9 @@ func (b *boot) run(ctx context.Context, to sink) (ending, error) {
 		opts: b.opts, accel: b.accel, kernel: b.guest.Kernel.Image,
 		initrd: b.file("initrd"), outDisk: b.file("out.img"), disks: b.guest.Disks, warns: has(b.guest.Kernel, "KCSAN"),
 	}
+	if isDebug(b.guest.Kernel) {
+		m.append = append(m.append, plainIRQs)
+	}
 	if has(b.guest.Kernel, "FAILSLAB") {
 		m.append = append(m.append, markedCaches)
 	}
