@@ -12,7 +12,7 @@ MAKEFLAGS   += --no-builtin-rules --no-print-directory
 ## KERNEL: kernel of the VM: 6.1, 6.12, debug-6.1, debug-6.12, kcsan-6.12, or /path/bzImage with its KDIR=
 ## CONFIG: queue of the module: list (ring comes with a later release)
 ## RUN: vmtest: only the tests that match this regular expression
-## TORTURE: vmtest: kernels for the torture set, if not those of KERNEL
+## DEBUG_KERNEL: vmtest: kernel for the tests that stock kernels skip, such as debug-6.1
 ## SCRIPT: vm-run: the shell script to run in the VM
 ## IN: vm-run: a folder that the script can read at /in
 ## MEM: memory of the VM, such as 2G (1G)
@@ -80,7 +80,7 @@ demo: vm-ready ## from nothing to a capture in a VM: out/demo.pcapng
 	@out/bin/vmtest-run demo -kernel $(VM_KERNEL) -config $(CONFIG)
 
 vmtest: deps-vmtest modules vm-tools out/bin/tests ## all tests, on the host and in VMs
-	@out/bin/vmtest-run all -kernels '$(KERNELS)' -torture '$(TORTURE)' -config $(CONFIG) $(if $(RUN),-run '$(RUN)')
+	@out/bin/vmtest-run all -kernels '$(KERNELS)' -debug '$(DEBUG_KERNEL)' -config $(CONFIG) $(if $(RUN),-run '$(RUN)')
 
 vmtest-long: deps-vmtest modules vm-tools out/bin/tests ## the torture set in its long size; see KERNEL=
 	@out/bin/vmtest-run all -long -kernels '$(or $(KERNEL),debug-6.1)' -config $(CONFIG) $(if $(RUN),-run '$(RUN)')
@@ -110,7 +110,7 @@ module: out/bin/mk deps-vm deps-kernel
 
 vmtest-long: KERNELS := $(or $(KERNEL),debug-6.1)
 modules: out/bin/mk deps-vm deps-kernel
-	@for kernel in $(sort $(KERNELS) $(TORTURE)); do $(call build_module,$$kernel,out/build,); done
+	@for kernel in $(sort $(KERNELS) $(DEBUG_KERNEL)); do $(call build_module,$$kernel,out/build,); done
 
 # build_module: kernel, folder, arguments for kbuild
 build_module = vars=$$(out/bin/mk kernel $(1)); eval "$$vars"; \
@@ -204,7 +204,7 @@ deps-vmtest:
 deps-lint:
 	@.ci/deps -vm $(PKGS_BUILD) $(PKGS_VM) $(PKGS_LINT)
 deps-kernel: # what building a debug kernel needs, if one is asked for
-	@$(if $(findstring debug-,$(KERNELS) $(TORTURE) $(VM_KERNEL))$(findstring kcsan-,$(KERNELS) $(TORTURE) $(VM_KERNEL)),.ci/deps $(PKGS_BUILD) $(PKGS_KERNEL))
+	@$(if $(findstring debug-,$(KERNELS) $(DEBUG_KERNEL) $(VM_KERNEL))$(findstring kcsan-,$(KERNELS) $(DEBUG_KERNEL) $(VM_KERNEL)),.ci/deps $(PKGS_BUILD) $(PKGS_KERNEL))
 deps-mutants:
 	@.ci/deps -vm $(PKGS_BUILD) $(PKGS_VM) $(PKGS_KERNEL) $(PKGS_MUTANTS)
 deps-menu:

@@ -26,7 +26,6 @@ type TestRun struct {
 	Kernel string
 	Binary string // test binary for the guest
 	Run    string // regular expression as in go test -run, or nothing
-	But    string // regular expression for tests to leave out, or nothing
 	Module string // ksnif.ko to load, or nothing for the one of KERNEL-CONFIG
 	Where  string // folder below out/vmtest for the results; KERNEL-CONFIG if empty
 
@@ -79,14 +78,6 @@ func (h *Harness) Test(ctx context.Context, r TestRun) (*Result, error) {
 			return nil, err
 		}
 	}
-	all := names
-	if r.But != "" {
-		but, err := regexp.Compile(r.But)
-		if err != nil {
-			return nil, fmt.Errorf("leave out %s: %w", r.But, err)
-		}
-		names = slices.DeleteFunc(slices.Clone(names), but.MatchString)
-	}
 	guest, err := h.guest(ctx, r.Kernel, r.Module)
 	if err != nil {
 		return nil, err
@@ -104,7 +95,7 @@ func (h *Harness) Test(ctx context.Context, r TestRun) (*Result, error) {
 	if r.Tests == nil {
 		t.judge.mayskip.list = allowedSkips()
 		if r.Run == "" {
-			t.judge.missing(t.judge.mayskip.stale(all))
+			t.judge.missing(t.judge.mayskip.stale(names))
 		}
 	}
 	return t.all(ctx)

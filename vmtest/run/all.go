@@ -21,7 +21,7 @@ import (
 type allRun struct {
 	flags   *flags
 	kernels string
-	torture string
+	debug   string
 	run     string
 	binary  string
 	long    bool
@@ -36,12 +36,12 @@ func newAll(f *flags) *cobra.Command {
 		Use:   "all",
 		Short: "Run every test: on the host, of the harness, and in VMs",
 		Long: "Runs the host's tests, the self-test of the harness, and the guest's tests on every kernel; the last line counts\n" +
-			"them all. With --torture the torture set runs on other kernels than the rest. With --run only the tests that match, and no self-test; matching nothing anywhere fails.\n" + environment,
+			"them all. With --debug those that need a debug kernel run on one, too. With --run only the tests that match, and no self-test; matching nothing anywhere fails.\n" + environment,
 		Args: args(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.harness(a.with(cmd.Context())) },
 	}
 	cmd.Flags().StringVar(&a.kernels, "kernels", "6.1 6.12", "kernels, separated by spaces or commas")
-	cmd.Flags().StringVar(&a.torture, "torture", "", "kernels for the torture set (default those of --kernels)")
+	cmd.Flags().StringVar(&a.debug, "debug", "", "kernel for the tests that stock kernels skip, such as debug-6.1")
 	cmd.Flags().StringVar(&a.run, "run", "", "only the tests that match, as in go test -run")
 	cmd.Flags().BoolVar(&a.long, "long", false, "only the torture set and the harness, in their long size")
 	cmd.Flags().StringVar(&f.profile, "coverprofile", "", "file for Go's coverage profile of the host's tests")
@@ -61,12 +61,8 @@ type lane struct {
 	parts []part
 }
 
-func names(list string) []string {
-	return strings.FieldsFunc(list, func(r rune) bool { return r == ' ' || r == ',' })
-}
-
 func (a *allRun) lanes() []lane {
-	kernels := names(a.kernels)
+	kernels := strings.FieldsFunc(a.kernels, func(r rune) bool { return r == ' ' || r == ',' })
 	whole := a.run == ""
 	if whole && a.long {
 		a.run = tortureSet
@@ -80,33 +76,17 @@ func (a *allRun) lanes() []lane {
 				return h.Selftest(ctx, kernels[0])
 			}}}})
 	}
-	lanes = append(lanes, a.guests(kernels)...)
+	for _, kernel := range kernels {
+		r := vmtest.TestRun{Kernel: kernel, Binary: a.flags.binary(a.binary), Run: a.run}
+		lanes = append(lanes, lane{filepath.Base(kernel), append(guest(r), crash(r))})
+	}
+	if whole && a.debug != "" {
+		run := "^(" + strings.Join(vmtest.NeedDebug(), "|") + ")$"
+		r := vmtest.TestRun{Kernel: a.debug, Binary: a.flags.binary(a.binary), Run: run}
+		lanes = append(lanes, lane{filepath.Base(a.debug), guest(r)})
+	}
 	// The longest ones first, or they would go on alone in the end.
 	slices.SortStableFunc(lanes, func(a, b lane) int { return strings.Count(b.name, "-") - strings.Count(a.name, "-") })
-	return lanes
-}
-
-// guests are the lanes of the kernels, each of which runs all tests, the torture set or the rest.
-func (a *allRun) guests(kernels []string) (lanes []lane) {
-	torture := names(a.torture)
-	if len(torture) == 0 {
-		torture = kernels
-	}
-	for _, kernel := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(kernels, torture)))) {
-		r := vmtest.TestRun{Kernel: kernel, Binary: a.flags.binary(a.binary), Run: a.run}
-		tortured := slices.Contains(torture, kernel)
-		switch {
-		case !tortured:
-			r.But = tortureSet
-		case !slices.Contains(kernels, kernel) && r.Run == "":
-			r.Run = tortureSet
-		}
-		parts := a.guest(r)
-		if tortured {
-			parts = append(parts, crash(r))
-		}
-		lanes = append(lanes, lane{filepath.Base(kernel), parts})
-	}
 	return lanes
 }
 
@@ -116,16 +96,16 @@ func crash(r vmtest.TestRun) part {
 	}}
 }
 
-func (a *allRun) guest(r vmtest.TestRun) []part {
-	var guest *vmtest.Result
+func guest(r vmtest.TestRun) []part {
+	var done *vmtest.Result
 	return []part{{"kernel " + r.Kernel, func(ctx context.Context, h *vmtest.Harness) (res *vmtest.Result, err error) {
-		guest, err = h.Test(ctx, r)
-		return guest, err
+		done, err = h.Test(ctx, r)
+		return done, err
 	}}, {"files of " + r.Kernel, func(ctx context.Context, h *vmtest.Harness) (*vmtest.Result, error) {
-		if guest == nil {
+		if done == nil {
 			return nil, nil
 		}
-		return h.HostCheck(ctx, guest)
+		return h.HostCheck(ctx, done)
 	}}}
 }
 

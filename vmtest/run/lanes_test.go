@@ -19,13 +19,13 @@ func TestLanesOfKernels(t *testing.T) {
 			"6.1":  {"kernel 6.1", "files of 6.1", "crash 6.1"},
 			"6.12": {"kernel 6.12", "files of 6.12", "crash 6.12"},
 		}},
-		"torture elsewhere": {allRun{kernels: "6.1,6.12", torture: "debug-6.1"}, map[string][]string{
-			"debug-6.1": {"kernel debug-6.1", "files of debug-6.1", "crash debug-6.1"},
-			"host":      {"the host"}, "harness": {"the harness"},
-			"6.1": {"kernel 6.1", "files of 6.1"}, "6.12": {"kernel 6.12", "files of 6.12"},
+		"some on a debug kernel": {allRun{kernels: "6.1", debug: "debug-6.1"}, map[string][]string{
+			"debug-6.1": {"kernel debug-6.1", "files of debug-6.1"},
+			"host":      {"the host"}, "harness": {"the harness"}, "6.1": {"kernel 6.1", "files of 6.1", "crash 6.1"},
 		}},
-		"some": {allRun{kernels: "6.1", torture: "6.1", run: "TestX"}, map[string][]string{
+		"only those that match": {allRun{kernels: "6.1,6.12", debug: "debug-6.1", run: "TestX"}, map[string][]string{
 			"host": {"the host"}, "6.1": {"kernel 6.1", "files of 6.1", "crash 6.1"},
+			"6.12": {"kernel 6.12", "files of 6.12", "crash 6.12"},
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -38,7 +38,7 @@ func TestLanesOfKernels(t *testing.T) {
 				}
 			}
 			assert.Equal(t, test.want, got)
-			if name == "torture elsewhere" {
+			if test.run.debug != "" && test.run.run == "" {
 				assert.Equal(t, "debug-6.1", lanes[0].name)
 			}
 		})
