@@ -79,8 +79,9 @@ func (m *mix) traffic(crew *crew, d time.Duration) (usage []memory) {
 	m.T.Helper()
 	random := crew.random("traffic")
 	for end := time.Now().Add(d); time.Now().Before(end) && crew.ctx.Err() == nil; {
+		// more than a debug kernel can take leaves nothing for RCU, which all else waits for
 		load := startFlood(m.T, nil, "load0", floodSpec{
-			CPUs: 2, Rate: 200 << random.IntN(6), Size: 60 + random.IntN(1400),
+			CPUs: 2, Rate: 20 << random.IntN(6), Size: 60 + random.IntN(1400),
 		})
 		crew.Work(5 * time.Second)
 		load.Stop()
