@@ -54,14 +54,28 @@ func (b *baseline) leftovers() []proto.Problem {
 		_ = unix.Unmount(ns, unix.MNT_DETACH)
 		_ = os.Remove(ns)
 	}
+	for _, name := range b.leftLinks(2 * time.Second) {
+		report("network device %s", name)
+	}
 	for _, link := range fresh(b.links, names("/sys/class/net/*")) {
-		name := filepath.Base(link)
-		if !madeByModule(name) {
-			report("network device %s", name)
-		}
-		_ = command("ip", "link", "delete", name)
+		_ = command("ip", "link", "delete", filepath.Base(link))
 	}
 	return problems
+}
+
+// leftLinks are the devices that stay: one whose other end goes with its namespace may take a moment.
+func (b *baseline) leftLinks(limit time.Duration) (left []string) {
+	for end := time.Now().Add(limit); ; time.Sleep(50 * time.Millisecond) {
+		left = nil
+		for _, link := range fresh(b.links, names("/sys/class/net/*")) {
+			if name := filepath.Base(link); !madeByModule(name) {
+				left = append(left, name)
+			}
+		}
+		if len(left) == 0 || time.Now().After(end) {
+			return left
+		}
+	}
 }
 
 // madeByModule says whether loading a module is enough for a device of that name to appear.
