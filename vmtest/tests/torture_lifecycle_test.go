@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,7 +59,12 @@ func TestTortureStartStop(t *testing.T) {
 		c.waitWritten(uint64(1 + random.IntN(300)))
 		f := c.StopRead()
 		checkStreams(t, f.ByName("load0"), seen)
-		if packets := f.ByName(end.Dev); len(packets) > 0 {
+		// the device sends a few of its own accord as well, which are all that a short capture may see
+		packets := slices.DeleteFunc(f.ByName(end.Dev), func(p pcapread.Packet) bool {
+			_, err := number(&p)
+			return err != nil
+		})
+		if len(packets) > 0 {
 			checkRising(t, &pcapread.File{Packets: packets})
 			viaVeth += len(packets)
 		}
