@@ -68,8 +68,7 @@ struct ksnif_record *ksnif_queue_reserve(struct ksnif_queue *q, u32 caplen)
 	size_t charge = kmalloc_size_roundup(sizeof(struct ksnif_record) + caplen);
 	struct ksnif_record *rec;
 
-	/* many packets find a full queue: only look */
-	if (atomic64_read(&q->used) + charge > q->size)
+	if (atomic64_read(&q->used) + charge > q->size)	/* often: only look */
 		return ERR_PTR(-ENOBUFS);
 	if (atomic64_add_return(charge, &q->used) > q->size) {
 		atomic64_sub(charge, &q->used);

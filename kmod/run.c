@@ -15,9 +15,6 @@
  */
 #define RUN_IFACE_BYTES		(640 * 1024)
 
-/* What the disk gets of a start's time at least. */
-#define RUN_STEP_MIN		(HZ / 2)
-
 static void run_free(struct kref *ref)
 {
 	struct ksnif_run *run = container_of(ref, struct ksnif_run, ref);
@@ -169,7 +166,7 @@ int ksnif_run_file(struct ksnif_run *run, enum ksnif_step step, unsigned long de
 	queue_work(cap->wq, &run->step_work);
 	/* the disk is not to blame for what took long before */
 	wait_for_completion_killable_timeout(&run->stepped,
-					     max_t(long, ksnif_wait_left(deadline), RUN_STEP_MIN));
+					     max_t(long, ksnif_wait_left(deadline), HZ / 2));
 
 	mutex_lock(&cap->lock);
 	if (!completion_done(&run->stepped)) {

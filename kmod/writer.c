@@ -268,17 +268,20 @@ static bool writer_pass(struct ksnif_run *run, bool sync)
 	u64 flush = READ_ONCE(run->flush_wanted);
 	/* pairs with the release in capture_begin_stop() */
 	bool stopping = smp_load_acquire(&run->stopping);
+	bool flushing = flush != run->flush_done;
 
 	/* what the hook has counted as captured, it has queued */
-	if (stopping || flush != run->flush_done)
+	if (stopping || flushing)
 		synchronize_net();
 	run->error = writer_drain(run);
-	if (sync || flush != run->flush_done)
+	if (sync || flushing)
 		writer_sync(run);
 
 	if (!stopping && !run->error) {
-		WRITE_ONCE(run->flush_done, flush);
-		wake_up_all(&run->waiters);
+		if (flushing) {
+			WRITE_ONCE(run->flush_done, flush);
+			wake_up_all(&run->waiters);
+		}
 		return false;
 	}
 	if (!stopping) {
