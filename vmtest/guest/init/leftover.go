@@ -35,7 +35,7 @@ func (b *baseline) leftovers() []proto.Problem {
 	report := func(format string, args ...any) {
 		problems = append(problems, proto.Problem{Type: "leftover", Text: fmt.Sprintf("left behind: "+format, args...)})
 	}
-	for _, pid := range b.leftProcesses(time.Second) {
+	for _, pid := range lasting(time.Second, b.leftProcesses) {
 		report("process %d (%s)", pid, cmdline(pid))
 		_ = unix.Kill(pid, unix.SIGKILL)
 	}
@@ -54,7 +54,7 @@ func (b *baseline) leftovers() []proto.Problem {
 		_ = unix.Unmount(ns, unix.MNT_DETACH)
 		_ = os.Remove(ns)
 	}
-	for _, name := range b.leftLinks(2 * time.Second) {
+	for _, name := range lasting(2*time.Second, b.leftLinks) {
 		report("network device %s", name)
 	}
 	for _, link := range fresh(b.links, names("/sys/class/net/*")) {
@@ -63,19 +63,23 @@ func (b *baseline) leftovers() []proto.Problem {
 	return problems
 }
 
-// leftLinks are the devices that stay: one whose other end goes with its namespace may take a moment.
-func (b *baseline) leftLinks(limit time.Duration) (left []string) {
-	for end := time.Now().Add(limit); ; time.Sleep(50 * time.Millisecond) {
-		left = nil
-		for _, link := range fresh(b.links, names("/sys/class/net/*")) {
-			if name := filepath.Base(link); !madeByModule(name) {
-				left = append(left, name)
-			}
-		}
-		if len(left) == 0 || time.Now().After(end) {
-			return left
+// lasting returns what is left when the time is over: nothing, as soon as all has gone by itself.
+func lasting[T any](limit time.Duration, left func() []T) []T {
+	for end := time.Now().Add(limit); ; time.Sleep(20 * time.Millisecond) {
+		if list := left(); len(list) == 0 || time.Now().After(end) {
+			return list
 		}
 	}
+}
+
+// leftLinks returns the devices that are new. One whose other end goes with its namespace may take a moment.
+func (b *baseline) leftLinks() (left []string) {
+	for _, link := range fresh(b.links, names("/sys/class/net/*")) {
+		if name := filepath.Base(link); !madeByModule(name) {
+			left = append(left, name)
+		}
+	}
+	return left
 }
 
 // madeByModule says whether loading a module is enough for a device of that name to appear.
@@ -118,20 +122,15 @@ func mounts() map[string]bool {
 	return set
 }
 
-// leftProcesses returns the processes that are new and stay, user space only.
-func (b *baseline) leftProcesses(grace time.Duration) []int {
-	for deadline := time.Now().Add(grace); ; time.Sleep(20 * time.Millisecond) {
-		var left []int
-		for pid := range processes() {
-			if !b.pids[pid] {
-				left = append(left, pid)
-			}
-		}
-		if len(left) == 0 || time.Now().After(deadline) {
-			sort.Ints(left)
-			return left
+// leftProcesses returns the processes that are new, user space only.
+func (b *baseline) leftProcesses() (left []int) {
+	for pid := range processes() {
+		if !b.pids[pid] {
+			left = append(left, pid)
 		}
 	}
+	sort.Ints(left)
+	return left
 }
 
 // processes returns the ids of all processes of user space that are no zombies.
