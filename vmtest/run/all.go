@@ -36,7 +36,8 @@ func newAll(f *flags) *cobra.Command {
 		Use:   "all",
 		Short: "Run every test: on the host, of the harness, and in VMs",
 		Long: "Runs the host's tests, the self-test of the harness, and the guest's tests on every kernel; the last line counts\n" +
-			"them all. With --debug those that need a debug kernel run on one, too. With --run only the tests that match, and no self-test; matching nothing anywhere fails.\n" + environment,
+			"them all. With --debug those that need a debug kernel run on one, too. With --run only the tests that match, and no\n" +
+			"self-test; matching nothing anywhere fails.\n" + environment,
 		Args: args(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.harness(a.with(cmd.Context())) },
 	}
@@ -80,7 +81,7 @@ func (a *allRun) lanes() []lane {
 		r := vmtest.TestRun{Kernel: kernel, Binary: a.flags.binary(a.binary), Run: a.run}
 		lanes = append(lanes, lane{filepath.Base(kernel), append(guest(r), crash(r))})
 	}
-	if whole && a.debug != "" {
+	if whole && a.debug != "" && !slices.Contains(kernels, a.debug) { // else all runs there
 		run := "^(" + strings.Join(vmtest.NeedDebug(), "|") + ")$"
 		r := vmtest.TestRun{Kernel: a.debug, Binary: a.flags.binary(a.binary), Run: run}
 		lanes = append(lanes, lane{filepath.Base(a.debug), guest(r)})

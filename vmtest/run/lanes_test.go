@@ -23,6 +23,10 @@ func TestLanesOfKernels(t *testing.T) {
 			"debug-6.1": {"kernel debug-6.1", "files of debug-6.1"},
 			"host":      {"the host"}, "harness": {"the harness"}, "6.1": {"kernel 6.1", "files of 6.1", "crash 6.1"},
 		}},
+		"all on it": {allRun{kernels: "debug-6.1", debug: "debug-6.1"}, map[string][]string{
+			"debug-6.1": {"kernel debug-6.1", "files of debug-6.1", "crash debug-6.1"},
+			"host":      {"the host"}, "harness": {"the harness"},
+		}},
 		"only those that match": {allRun{kernels: "6.1,6.12", debug: "debug-6.1", run: "TestX"}, map[string][]string{
 			"host": {"the host"}, "6.1": {"kernel 6.1", "files of 6.1", "crash 6.1"},
 			"6.12": {"kernel 6.12", "files of 6.12", "crash 6.12"},
