@@ -67,7 +67,8 @@ type judge struct {
 	// suspects are the tests that ran when a report showed on the console. The guest's own look at its log is the
 	// better witness: only what it did not see counts.
 	suspects []*Test
-	seen     map[string]bool
+	seen     map[string]bool // lines of what it told of
+	allowed  map[string]bool // lines of what tests had announced
 	mayskip  skipPolicy
 	onEnd    func(*Test) // a test has its result
 	onStart  func(*Test) // a test starts
@@ -89,6 +90,7 @@ func (j *judge) begin() {
 	j.boot++
 	j.running, j.last, j.verdict = nil, nil, nil
 	j.log, j.suspects, j.seen = klog.NewScanner(), nil, map[string]bool{}
+	j.allowed = map[string]bool{}
 }
 
 // remaining are the tests that have no result yet.
@@ -125,8 +127,8 @@ func (j *judge) record(r proto.Record) {
 			j.seen[line] = true
 		}
 	}
-	for _, title := range r.Allowed {
-		j.seen[title] = true
+	for _, line := range r.Allowed {
+		j.allowed[line] = true
 	}
 	switch r.Kind {
 	case proto.KindStart:
@@ -258,7 +260,7 @@ func (j *judge) finishBoot(e ending) {
 // is about tell which it is: the others, such as those around a call trace, are much the same in all.
 func (j *judge) closeConsole() {
 	for _, s := range j.log.Splats() {
-		if slices.ContainsFunc(append(s.Telling, s.Title), func(line string) bool { return j.seen[line] }) {
+		if j.toldOf(s) {
 			continue
 		}
 		test := j.suspects[s.Number]
@@ -268,6 +270,18 @@ func (j *judge) closeConsole() {
 			j.onEnd(test)
 		}
 	}
+}
+
+// toldOf says whether the guest has reported it, or that a test announced it: a bare stack by any function in it.
+func (j *judge) toldOf(s klog.Splat) bool {
+	lines := append(slices.Clone(s.Telling), s.Title)
+	if slices.ContainsFunc(lines, func(line string) bool { return j.seen[line] }) {
+		return true
+	}
+	if len(s.Telling) == 0 {
+		lines = s.Lines
+	}
+	return slices.ContainsFunc(lines, func(line string) bool { return j.allowed[line] })
 }
 
 // giveUp fails what never ran.

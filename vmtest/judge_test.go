@@ -67,6 +67,13 @@ func TestJudge(t *testing.T) {
 			start("TestB"), console("BUG: kernel NULL pointer dereference"), console(" <TASK>"), console(" </TASK>"),
 		}, ending{Reason: "QEMU is gone"},
 			[]want{{"TestA", proto.Fail, "WARNING"}, {"TestB", proto.Fail, "BUG: kernel NULL pointer dereference"}}},
+		{"a bare stack that the test announced by a function in it, and one that it did not", []say{
+			start("TestA"), console("Call Trace:"), console(" <TASK>"), console(" warn_alloc+0x1/0x2"), console(" </TASK>"),
+			{rec: proto.Record{Kind: proto.KindEnd, Test: "TestA", Result: proto.Pass, Allowed: []string{" warn_alloc+0x1/0x2"}}},
+			start("TestB"), console("Call Trace:"), console(" <TASK>"), console(" other+0x1/0x2"), console(" </TASK>"),
+			end("TestB", proto.Pass), verdict(proto.Pass),
+		}, ending{},
+			[]want{{"TestA", proto.Pass, ""}, {"TestB", proto.Fail, "Call Trace:"}}},
 		{"a verdict of rest is fine", append(clean, verdict(proto.Rest)), ending{}, ok},
 		{"no verdict", clean, ending{},
 			append(ok, want{Outside, proto.Fail, "after TestB: the VM ended without a verdict"})},

@@ -117,7 +117,7 @@ type Record struct {
 	Code     int           `json:"code,omitempty"`
 	Elapsed  time.Duration `json:"elapsed,omitempty"`
 	Problems []Problem     `json:"problems,omitempty"`
-	// Allowed are first lines of kernel reports that the test had announced.
+	// Allowed are the lines by which kernel reports were found to be what the test had announced.
 	Allowed []string `json:"allowed,omitempty"`
 }
 
