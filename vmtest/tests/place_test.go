@@ -30,17 +30,22 @@ type place struct {
 // newPlace makes a place. Its folder lies on the VM's ext4 disk.
 func newPlace(t testing.TB) *place { t.Helper(); return newPlaceIn(t, outDir(t)) }
 
-// newPlaceIn makes a place whose folder is dir. No setting has its default, so that a lost one is seen.
+// newPlaceIn makes a place whose folder is dir.
 func newPlaceIn(t testing.TB, dir string) *place {
 	t.Helper()
 	p := &place{dir: dir}
-	p.capture = newCapture(t, guest.NewNamespace(t, "ctl"), genl.Settings{
-		DeviceName: ptr("lo"), Family: ptr(genl.IPFamilyIP), Logfile: ptr(filepath.Join(dir, "capture.pcap")),
-		Snaplen: ptr(uint32(128)), QueueSize: ptr(uint64(128 << 10)), Format: ptr(genl.FormatPcap), IO: ptr(genl.IOBuffered),
-	})
+	p.capture = newCapture(t, guest.NewNamespace(t, "ctl"), p.settings())
 	p.do(func() (err error) { p.raw, err = dialRaw(); return err })
 	t.Cleanup(func() { require.NoError(t, p.raw.Close()) })
 	return p
+}
+
+// settings are those of a place. None has its default, so that a lost one is seen.
+func (p *place) settings() genl.Settings {
+	return genl.Settings{
+		DeviceName: ptr("lo"), Family: ptr(genl.IPFamilyIP), Logfile: ptr(p.path("capture.pcap")),
+		Snaplen: ptr(uint32(128)), QueueSize: ptr(uint64(128 << 10)), Format: ptr(genl.FormatPcap), IO: ptr(genl.IOBuffered),
+	}
 }
 
 // at is the place for use by a subtest.

@@ -173,7 +173,7 @@ func (p *place) failNth(n int, make caller) (fired bool, answer error) {
 // failAnyAllocation lets fail-nth count all allocations but those of the kernel's own detectors, which do without.
 func failAnyAllocation(t testing.TB) {
 	t.Helper()
-	guest.AllowKernelLog(t, `^\s*(warn_alloc|pcpu_alloc|__register_sysctl_table)\+0x`, "no memory was made to be found")
+	guest.AllowKernelLog(t, `^\s*(warn_alloc|pcpu_alloc|__register_sysctl_table)(\.\w+)*\+0x`, "no memory was made to be found")
 	guest.AllowKernelLog(t, `^kobject_add_internal failed for .* \(error: -12 `, "the same")
 	slab := guest.NewFault(t, "failslab")
 	slab.SpareDetectors()
