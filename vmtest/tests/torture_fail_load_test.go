@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
-	"time"
 
 	"github.com/mdlayher/genetlink"
 	"github.com/stretchr/testify/require"
@@ -47,27 +46,22 @@ func TestTortureFailLoad(t *testing.T) {
 		}
 	})
 	failAnyAllocation(t)
-	began, loads := time.Now(), 0
+	loads := 0
 	for n, fired := 1, true; fired; n++ {
 		var loaded error
 		fired, err = guest.FailNth(n, func() { loaded = unix.FinitModule(int(file.Fd()), "", 0) })
 		require.NoError(t, err)
 		if loaded == nil {
-			t0 := time.Now()
 			_, _ = p.Client.Get(p.ctx()) // which shows it that the family has another number by now
 			p.Set(p.settings())
 			p.works()
-			t1 := time.Now()
 			require.NoError(t, unix.DeleteModule("ksnif", unix.O_NONBLOCK))
 			loads++
-			fmt.Fprintf(os.Stderr, "n %d works %v unload %v\n", n, t1.Sub(t0), time.Since(t1))
 		} else {
 			require.True(t, fired, "with nothing failing: %v", loaded)
 			require.ErrorIs(t, loaded, unix.ENOMEM, "allocation %d", n)
 		}
-		t2 := time.Now()
 		requireNothing(t)
-		fmt.Fprintf(os.Stderr, "n %d nothing %v all %v\n", n, time.Since(t2), time.Since(began))
 		if !fired {
 			t.Logf("%d allocations, %d of which loading can do without", n-1, loads-1)
 		}
