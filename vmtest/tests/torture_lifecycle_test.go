@@ -193,7 +193,7 @@ func unloadBusy(t testing.TB) {
 	guest.Poll(t, time.Minute, "rmmod", func() bool {
 		out, err := guest.Try("rmmod", "ksnif")
 		if err != nil {
-			require.Regexp(t, "in use|not currently loaded", out)
+			require.Regexp(t, "in use|not currently loaded|temporarily unavailable", out)
 		}
 		return err == nil
 	})
