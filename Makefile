@@ -12,7 +12,7 @@ MAKEFLAGS   += --no-builtin-rules --no-print-directory
 ## KERNEL: kernel of the VM: 6.1, 6.12, debug-6.1, debug-6.12, kcsan-6.12, or /path/bzImage with its KDIR=
 ## CONFIG: queue of the module: list (ring comes with a later release)
 ## RUN: vmtest: only the tests that match this regular expression
-## DEBUG_KERNEL: vmtest: kernel for the tests that stock kernels skip, such as debug-6.1
+## DEBUG_KERNEL: vmtest: the torture set runs on this kernel instead, such as debug-6.1
 ## SCRIPT: vm-run: the shell script to run in the VM
 ## IN: vm-run: a folder that the script can read at /in
 ## MEM: memory of the VM, such as 2G (1G)

@@ -49,7 +49,7 @@ func TestMutantsFit(t *testing.T) {
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	names, _, err := List(t.Context(), tests, "")
+	names, err := List(t.Context(), tests)
 	require.NoError(t, err)
 	for _, m := range list {
 		file, err := filepath.Abs(m.File)

@@ -26,6 +26,7 @@ type TestRun struct {
 	Kernel string
 	Binary string // test binary for the guest
 	Run    string // regular expression as in go test -run, or nothing
+	Skip   string // regular expression of tests that are left out, or nothing
 	Module string // ksnif.ko to load, or nothing for the one of KERNEL-CONFIG
 	Where  string // folder below out/vmtest for the results; KERNEL-CONFIG if empty
 
@@ -42,28 +43,41 @@ type TestRun struct {
 // ErrNoTests means that Run matches nothing.
 var ErrNoTests = errors.New("no test matches")
 
-// List returns the tests of a binary that the expression matches, and the expression for their subtests.
-func List(ctx context.Context, binary, run string) (names []string, sub string, err error) {
-	top, sub, _ := strings.Cut(run, "/")
-	if _, err := regexp.Compile(top); err != nil {
-		return nil, "", fmt.Errorf("run %s: %w", run, err)
-	}
-	if top == "" {
-		top = "."
-	}
-	cmd := exec.CommandContext(ctx, binary, "-test.list", top)
+// List returns the tests of a binary, without those for machines that are killed.
+func List(ctx context.Context, binary string) ([]string, error) {
+	cmd := exec.CommandContext(ctx, binary, "-test.list", ".")
 	cmd.Env = append(os.Environ(), "KSNIF_LIST=1")
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, "", fmt.Errorf("list tests of %s: %w", binary, err)
+		return nil, fmt.Errorf("list tests of %s: %w", binary, err)
 	}
+	var names []string
 	for _, line := range strings.Fields(string(bytes.TrimSpace(out))) {
 		if strings.HasPrefix(line, "Test") && !strings.HasPrefix(line, crashTests) {
 			names = append(names, line)
 		}
 	}
+	return names, nil
+}
+
+// selected are the tests that are to run, of all those of the binary, and the expression for their subtests.
+func (r TestRun) selected(all []string) (names []string, sub string, err error) {
+	top, sub, _ := strings.Cut(r.Run, "/")
+	run, err := regexp.Compile(top)
+	if err != nil {
+		return nil, "", fmt.Errorf("run %s: %w", r.Run, err)
+	}
+	skip, err := regexp.Compile(r.Skip)
+	if err != nil {
+		return nil, "", fmt.Errorf("skip %s: %w", r.Skip, err)
+	}
+	for _, name := range all {
+		if run.MatchString(name) && (r.Skip == "" || !skip.MatchString(name)) {
+			names = append(names, name)
+		}
+	}
 	if len(names) == 0 {
-		return nil, "", fmt.Errorf("%w %q", ErrNoTests, run)
+		return nil, "", fmt.Errorf("%w %q", ErrNoTests, r.Run)
 	}
 	return names, sub, nil
 }
@@ -72,9 +86,13 @@ func List(ctx context.Context, binary, run string) (names []string, sub string, 
 // is for what keeps it from starting at all, and for an interruption.
 func (h *Harness) Test(ctx context.Context, r TestRun) (*Result, error) {
 	names, sub := r.Tests, ""
+	var all []string
 	if names == nil {
 		var err error
-		if names, sub, err = List(ctx, r.Binary, r.Run); err != nil {
+		if all, err = List(ctx, r.Binary); err != nil {
+			return nil, err
+		}
+		if names, sub, err = r.selected(all); err != nil {
 			return nil, err
 		}
 	}
@@ -95,7 +113,7 @@ func (h *Harness) Test(ctx context.Context, r TestRun) (*Result, error) {
 	if r.Tests == nil {
 		t.judge.mayskip.list = allowedSkips()
 		if r.Run == "" {
-			t.judge.missing(t.judge.mayskip.stale(names))
+			t.judge.missing(t.judge.mayskip.stale(all))
 		}
 	}
 	return t.all(ctx)
@@ -185,7 +203,7 @@ func (t *testLoop) boot(ctx context.Context, names []string, log *os.File) (fell
 	}
 	t.accel = accel
 	limit := testsTimeout
-	if t.h.Options.Long {
+	if t.h.Options.Long || isDebug(t.guest.Kernel) {
 		limit = longTimeout
 	}
 	o := t.h.options(t.guest, accel, limit)

@@ -5,6 +5,8 @@ package guest
 import (
 	"context"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +17,13 @@ import (
 func Loaded() bool {
 	_, err := os.Stat("/sys/module/ksnif")
 	return err == nil
+}
+
+// ModuleFile is the file that modprobe loads the module from. Unlike that at [proto.PathModule] it has no unit tests.
+func ModuleFile(t testing.TB) string {
+	t.Helper()
+	release := strings.TrimSpace(Run(t, "uname", "-r"))
+	return filepath.Join("/lib/modules", release, "extra", "ksnif.ko")
 }
 
 // Load loads the module.

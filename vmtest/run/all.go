@@ -27,8 +27,11 @@ type allRun struct {
 	long    bool
 }
 
-// tortureSet are the tests that have a long size, and those that are in the module.
+// tortureSet are the tests that have a long size, and those that are in the module. faults are those of them that need
+// a debug kernel: on one they take about as long as the others, machines that are killed included.
 const tortureSet = "^Test(Torture|KUnit)"
+
+func faults() string { return "^(" + strings.Join(vmtest.NeedDebug(), "|") + ")$" }
 
 func newAll(f *flags) *cobra.Command {
 	a := &allRun{flags: f}
@@ -36,13 +39,13 @@ func newAll(f *flags) *cobra.Command {
 		Use:   "all",
 		Short: "Run every test: on the host, of the harness, and in VMs",
 		Long: "Runs the host's tests, the self-test of the harness, and the guest's tests on every kernel; the last line counts\n" +
-			"them all. With --debug those that need a debug kernel run on one, too. With --run only the tests that match, and no\n" +
+			"them all. With --debug the torture set runs on that kernel instead. With --run only the tests that match, and no\n" +
 			"self-test; matching nothing anywhere fails.\n" + environment,
 		Args: args(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.harness(a.with(cmd.Context())) },
 	}
 	cmd.Flags().StringVar(&a.kernels, "kernels", "6.1 6.12", "kernels, separated by spaces or commas")
-	cmd.Flags().StringVar(&a.debug, "debug", "", "kernel for the tests that stock kernels skip, such as debug-6.1")
+	cmd.Flags().StringVar(&a.debug, "debug", "", "kernel for the torture set, such as debug-6.1")
 	cmd.Flags().StringVar(&a.run, "run", "", "only the tests that match, as in go test -run")
 	cmd.Flags().BoolVar(&a.long, "long", false, "only the torture set and the harness, in their long size")
 	cmd.Flags().StringVar(&f.profile, "coverprofile", "", "file for Go's coverage profile of the host's tests")
@@ -77,18 +80,33 @@ func (a *allRun) lanes() []lane {
 				return h.Selftest(ctx, kernels[0])
 			}}}})
 	}
+	apart := whole && a.debug != "" && !slices.Contains(kernels, a.debug) // else all runs there
 	for _, kernel := range kernels {
 		r := vmtest.TestRun{Kernel: kernel, Binary: a.flags.binary(a.binary), Run: a.run}
-		lanes = append(lanes, lane{filepath.Base(kernel), append(guest(r), crash(r))})
+		if apart {
+			r.Skip = tortureSet
+			lanes = append(lanes, lane{filepath.Base(kernel), guest(r)})
+		} else {
+			lanes = append(lanes, lane{filepath.Base(kernel), append(guest(r), crash(r))})
+		}
 	}
-	if whole && a.debug != "" && !slices.Contains(kernels, a.debug) { // else all runs there
-		run := "^(" + strings.Join(vmtest.NeedDebug(), "|") + ")$"
-		r := vmtest.TestRun{Kernel: a.debug, Binary: a.flags.binary(a.binary), Run: run}
-		lanes = append(lanes, lane{filepath.Base(a.debug), guest(r)})
+	if apart {
+		lanes = append(lanes, a.torture()...)
 	}
 	// The longest ones first, or they would go on alone in the end.
 	slices.SortStableFunc(lanes, func(a, b lane) int { return strings.Count(b.name, "-") - strings.Count(a.name, "-") })
 	return lanes
+}
+
+// torture is the torture set on the debug kernel, in two lanes: it is the longest run of all.
+func (a *allRun) torture() []lane {
+	name := filepath.Base(a.debug)
+	r := vmtest.TestRun{Kernel: a.debug, Binary: a.flags.binary(a.binary), Run: faults(), Where: name + "-" + a.flags.config + "-faults"}
+	rest := vmtest.TestRun{Kernel: a.debug, Binary: r.Binary, Run: tortureSet, Skip: faults()}
+	return []lane{
+		{name + " faults", []part{tests("faults on "+a.debug, r)}},
+		{name, []part{tests("torture on "+a.debug, rest), crash(rest)}},
+	}
 }
 
 func crash(r vmtest.TestRun) part {
@@ -97,10 +115,16 @@ func crash(r vmtest.TestRun) part {
 	}}
 }
 
+func tests(title string, r vmtest.TestRun) part {
+	return part{title, func(ctx context.Context, h *vmtest.Harness) (*vmtest.Result, error) { return h.Test(ctx, r) }}
+}
+
+// guest runs tests, and checks on the host the files that they left.
 func guest(r vmtest.TestRun) []part {
 	var done *vmtest.Result
-	return []part{{"kernel " + r.Kernel, func(ctx context.Context, h *vmtest.Harness) (res *vmtest.Result, err error) {
-		done, err = h.Test(ctx, r)
+	run := tests("kernel "+r.Kernel, r)
+	return []part{{run.title, func(ctx context.Context, h *vmtest.Harness) (res *vmtest.Result, err error) {
+		done, err = run.run(ctx, h)
 		return done, err
 	}}, {"files of " + r.Kernel, func(ctx context.Context, h *vmtest.Harness) (*vmtest.Result, error) {
 		if done == nil {

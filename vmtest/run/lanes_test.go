@@ -3,9 +3,12 @@
 package main
 
 import (
+	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+
+	"ksnif/vmtest"
 )
 
 // What is asked for is run, on each kernel once; the kernels with the longest runs come first.
@@ -19,9 +22,10 @@ func TestLanesOfKernels(t *testing.T) {
 			"6.1":  {"kernel 6.1", "files of 6.1", "crash 6.1"},
 			"6.12": {"kernel 6.12", "files of 6.12", "crash 6.12"},
 		}},
-		"some on a debug kernel": {allRun{kernels: "6.1", debug: "debug-6.1"}, map[string][]string{
-			"debug-6.1": {"kernel debug-6.1", "files of debug-6.1"},
-			"host":      {"the host"}, "harness": {"the harness"}, "6.1": {"kernel 6.1", "files of 6.1", "crash 6.1"},
+		"torture on a debug kernel": {allRun{kernels: "6.1", debug: "debug-6.1"}, map[string][]string{
+			"debug-6.1 faults": {"faults on debug-6.1"},
+			"debug-6.1":        {"torture on debug-6.1", "crash debug-6.1"},
+			"host":             {"the host"}, "harness": {"the harness"}, "6.1": {"kernel 6.1", "files of 6.1"},
 		}},
 		"all on it": {allRun{kernels: "debug-6.1", debug: "debug-6.1"}, map[string][]string{
 			"debug-6.1": {"kernel debug-6.1", "files of debug-6.1", "crash debug-6.1"},
@@ -43,8 +47,18 @@ func TestLanesOfKernels(t *testing.T) {
 			}
 			assert.Equal(t, test.want, got)
 			if test.run.debug != "" && test.run.run == "" {
-				assert.Equal(t, "debug-6.1", lanes[0].name)
+				assert.Contains(t, lanes[0].name, "debug-6.1")
 			}
 		})
 	}
+}
+
+// The debug kernel gets each test of the torture set once, and no other.
+func TestTortureLanes(t *testing.T) {
+	set := regexp.MustCompile(tortureSet)
+	for _, name := range vmtest.NeedDebug() {
+		assert.Regexp(t, set, name)
+	}
+	assert.Regexp(t, faults(), "TestTortureMixed")
+	assert.NotRegexp(t, faults(), "TestTortureStorage")
 }

@@ -3,41 +3,34 @@
 package tests
 
 import (
-	"bytes"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"testing"
 
 	"github.com/mdlayher/genetlink"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
 	"ksnif/genl"
 	"ksnif/vmtest/guest"
-	"ksnif/vmtest/proto"
 )
 
-// withoutUnitTests copies the module, and has the kernel find no unit tests in the copy: they would run at each load,
-// and what they allocate is not what is tested. The tests are in a section that is known by its name.
-func withoutUnitTests(t testing.TB) string {
+// openModule opens a file with the module in it.
+func openModule(t testing.TB, name string) int {
 	t.Helper()
-	b, err := os.ReadFile(proto.PathModule)
+	file, err := os.Open(name)
 	require.NoError(t, err)
-	b = bytes.ReplaceAll(b, []byte(".kunit_test_suites\x00"), []byte(".kunit_test_unused\x00"))
-	name := filepath.Join(t.TempDir(), "ksnif.ko")
-	require.NoError(t, os.WriteFile(name, b, 0o600))
-	return name
+	t.Cleanup(func() { assert.NoError(t, file.Close()) })
+	return int(file.Fd())
 }
 
 // TestTortureFailLoad has each allocation fail that loading the module comes to: nothing of it remains, or the kernel
 // could do without, and it works.
 func TestTortureFailLoad(t *testing.T) {
 	guest.NeedsFaults(t)
-	file, err := os.Open(withoutUnitTests(t))
-	require.NoError(t, err)
-	defer file.Close()
+	file := openModule(t, guest.ModuleFile(t))
 	p := newPlace(t) // there are several namespaces then: what is made for one is in vain when a later one fails
 	guest.Unload(t)
 	t.Cleanup(func() {
@@ -49,7 +42,8 @@ func TestTortureFailLoad(t *testing.T) {
 	loads := 0
 	for n, fired := 1, true; fired; n++ {
 		var loaded error
-		fired, err = guest.FailNth(n, func() { loaded = unix.FinitModule(int(file.Fd()), "", 0) })
+		var err error
+		fired, err = guest.FailNth(n, func() { loaded = unix.FinitModule(file, "", 0) })
 		require.NoError(t, err)
 		if loaded == nil {
 			_, _ = p.Client.Get(p.ctx()) // which shows it that the family has another number by now
@@ -71,13 +65,11 @@ func TestTortureFailLoad(t *testing.T) {
 // TestTortureFailInit has the module's init fail where nothing that it calls ever fails.
 func TestTortureFailInit(t *testing.T) {
 	guest.NeedsFaults(t)
-	file, err := os.Open(withoutUnitTests(t))
-	require.NoError(t, err)
-	defer file.Close()
+	file := openModule(t, guest.ModuleFile(t))
 	guest.Unload(t)
 	defer guest.Load(t)
 	for _, errno := range injected {
-		require.Equal(t, errno, unix.FinitModule(int(file.Fd()), fmt.Sprintf("fail_init=%d", int(errno)), 0))
+		require.Equal(t, errno, unix.FinitModule(file, fmt.Sprintf("fail_init=%d", int(errno)), 0))
 		requireNothing(t)
 	}
 }

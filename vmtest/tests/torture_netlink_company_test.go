@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ksnif/genl"
+	"ksnif/vmtest/guest"
 )
 
 // startCompany has others use the module until the returned function is called: it checks that all of them got
@@ -45,7 +46,7 @@ func startCompany(p *place) (enough func()) {
 					if err := c.turn(int(rounds[i].Add(1))); err != nil {
 						return err
 					}
-					time.Sleep(5 * time.Millisecond) // the messages are the test
+					time.Sleep(guest.Limit(5 * time.Millisecond)) // the messages are the test
 				}
 				return nil
 			})
