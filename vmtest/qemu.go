@@ -64,7 +64,7 @@ const plainIRQs = "acpi=noirq"
 
 // markedCaches marks the slab caches for failslab's cache-filter: all but those of the kernel's own detectors, which
 // would give up for good. 6.1 takes no marks later.
-const markedCaches = "slub_debug=A;-,kmemleak_object,kmemleak_scan_area,debug_objects_cache"
+func markedCaches() string { return "slub_debug=A;-," + strings.Join(proto.DetectorCaches, ",") }
 
 // channel is a stream between QEMU and this process, over an inherited socket.
 type channel struct {

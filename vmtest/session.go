@@ -187,7 +187,7 @@ func (b *boot) run(ctx context.Context, to sink) (ending, error) {
 		m.append = append(m.append, plainIRQs)
 	}
 	if has(b.guest.Kernel, "FAILSLAB") {
-		m.append = append(m.append, markedCaches)
+		m.append = append(m.append, markedCaches())
 	}
 	if b.guest.In != "" {
 		m.inDisk = b.file("in.img")

@@ -123,6 +123,23 @@ func Poll(t testing.TB, limit time.Duration, what string, ok func() bool) {
 	}
 }
 
+// Tune writes a setting of the kernel's, a file of /proc/sys or /sys, and puts it back at the end of the test.
+func Tune(t testing.TB, file, value string) {
+	t.Helper()
+	before, err := os.ReadFile(file)
+	if err == nil {
+		err = os.WriteFile(file, []byte(value), 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.WriteFile(file, before, 0); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // AllowKernelLog announces a report of the kernel that the test causes on purpose. An announced expression has to
 // match each line of the report that says what it is about; any other report still fails the test.
 func AllowKernelLog(t testing.TB, expr, reason string) {

@@ -40,6 +40,9 @@ const (
 // (8192), and the unit tests in a module with KSNIF_KUNIT_TEST, which run when it is loaded, in-kernel test (262144).
 const AllowedTaint uint64 = 4096 | 8192 | 262144
 
+// DetectorCaches are the slab caches of the kernel's own detectors, which have notes of nearly everything in them.
+var DetectorCaches = []string{"kmemleak_object", "kmemleak_scan_area", "debug_objects_cache"}
+
 // Mode says what the guest does after it has booted.
 type Mode string
 

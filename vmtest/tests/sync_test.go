@@ -39,11 +39,7 @@ func (d *disk) flushes() uint64 {
 func quietWriteback(t testing.TB) {
 	t.Helper()
 	for _, name := range []string{"dirty_expire_centisecs", "dirty_writeback_centisecs"} {
-		path := filepath.Join("/proc/sys/vm", name)
-		before, err := os.ReadFile(path)
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(path, []byte("360000"), 0o600))
-		t.Cleanup(func() { assert.NoError(t, os.WriteFile(path, before, 0o600)) })
+		guest.Tune(t, "/proc/sys/vm/"+name, "360000")
 	}
 }
 

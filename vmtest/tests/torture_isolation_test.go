@@ -42,11 +42,7 @@ func TestTortureIsolation(t *testing.T) {
 // of its own. Whoever else hangs meanwhile is found by the limits of what is measured.
 func letHang(t *testing.T) {
 	t.Helper()
-	const timeout = "/proc/sys/kernel/hung_task_timeout_secs"
-	before, err := os.ReadFile(timeout)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(timeout, []byte("900"), 0))
-	t.Cleanup(func() { require.NoError(t, os.WriteFile(timeout, before, 0)) })
+	guest.Tune(t, "/proc/sys/kernel/hung_task_timeout_secs", "900")
 }
 
 func testIsolation(t *testing.T, begin func(d *disk) (end func())) {

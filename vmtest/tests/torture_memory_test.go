@@ -11,12 +11,14 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"ksnif/vmtest/guest"
+	"ksnif/vmtest/proto"
 )
 
 // memory is what is in use, in KB.
@@ -53,7 +55,7 @@ func memoryInUse(t testing.TB) memory {
 // things, those that can be reclaimed at any time, too, such as what is known of files.
 func detectorsMemory(t testing.TB) (kb uint64) {
 	t.Helper()
-	const name = `(?m)^(?:kmemleak_object|kmemleak_scan_area|debug_objects_cache) +\d+ +(\d+) +(\d+) `
+	name := `(?m)^(?:` + strings.Join(proto.DetectorCaches, "|") + `) +\d+ +(\d+) +(\d+) `
 	b, err := os.ReadFile("/proc/slabinfo")
 	require.NoError(t, err)
 	for _, m := range regexp.MustCompile(name).FindAllSubmatch(b, -1) {
@@ -81,10 +83,13 @@ func fileNumber(file, name string) (uint64, error) {
 	return strconv.ParseUint(string(m[1]), 10, 64)
 }
 
+// flatRounds is how many rounds it takes at least to see that something grows.
+const flatRounds = 3
+
 // checkFlat compares the first third with the last: nothing grows.
 func checkFlat(t testing.TB, usage []memory) {
 	t.Helper()
-	require.GreaterOrEqual(t, len(usage), 3)
+	require.GreaterOrEqual(t, len(usage), flatRounds)
 	third := len(usage) / 3
 	first, last := usage[:third], usage[len(usage)-third:]
 	for name, of := range map[string]func(memory) uint64{

@@ -78,8 +78,7 @@ func TestTortureMixed(t *testing.T) {
 func (m *mix) traffic(crew *crew, d time.Duration) (usage []memory) {
 	m.T.Helper()
 	random := crew.random("traffic")
-	const rounds = 3 // that checkFlat compares
-	for end := time.Now().Add(d); (time.Now().Before(end) || len(usage) < rounds) && crew.ctx.Err() == nil; {
+	for end := time.Now().Add(d); (time.Now().Before(end) || len(usage) < flatRounds) && crew.ctx.Err() == nil; {
 		// more than a debug kernel can take leaves nothing for RCU, which all else waits for
 		load := startFlood(m.T, nil, "load0", floodSpec{
 			CPUs: 2, Rate: 20 << random.IntN(6), Size: 60 + random.IntN(1400),
@@ -235,9 +234,7 @@ func online(on bool) error {
 // packets come in all the time, a stop took 40 seconds on a debug kernel, and two captures were all there was in a minute.
 func hastenRCU(t testing.TB) {
 	t.Helper()
-	const expedited = "/sys/kernel/rcu_expedited"
-	require.NoError(t, os.WriteFile(expedited, []byte("1"), 0))
-	t.Cleanup(func() { assert.NoError(t, os.WriteFile(expedited, []byte("0"), 0)) })
+	guest.Tune(t, "/sys/kernel/rcu_expedited", "1")
 }
 
 // minFree is how much memory the kernel keeps for those who cannot wait, in KB.

@@ -89,11 +89,7 @@ func (d *loggedDisk) readLog() *logwrites.Log {
 func writeBackSoon(t testing.TB) {
 	t.Helper()
 	for name, value := range map[string]string{"dirty_expire_centisecs": "20", "dirty_writeback_centisecs": "10"} {
-		path := "/proc/sys/vm/" + name
-		before, err := os.ReadFile(path)
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(path, []byte(value), 0))
-		t.Cleanup(func() { require.NoError(t, os.WriteFile(path, before, 0)) })
+		guest.Tune(t, "/proc/sys/vm/"+name, value)
 	}
 }
 
