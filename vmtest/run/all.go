@@ -83,29 +83,32 @@ func (a *allRun) lanes() []lane {
 	apart := whole && a.debug != "" && !slices.Contains(kernels, a.debug) // else all runs there
 	for _, kernel := range kernels {
 		r := vmtest.TestRun{Kernel: kernel, Binary: a.flags.binary(a.binary), Run: a.run}
-		if apart {
+		switch {
+		case whole && a.long:
+			lanes = append(lanes, a.torture(kernel)...)
+		case apart:
 			r.Skip = tortureSet
 			lanes = append(lanes, lane{filepath.Base(kernel), guest(r)})
-		} else {
+		default:
 			lanes = append(lanes, lane{filepath.Base(kernel), append(guest(r), crash(r))})
 		}
 	}
 	if apart {
-		lanes = append(lanes, a.torture()...)
+		lanes = append(lanes, a.torture(a.debug)...)
 	}
 	// The longest ones first, or they would go on alone in the end.
 	slices.SortStableFunc(lanes, func(a, b lane) int { return strings.Count(b.name, "-") - strings.Count(a.name, "-") })
 	return lanes
 }
 
-// torture is the torture set on the debug kernel, in two lanes: it is the longest run of all.
-func (a *allRun) torture() []lane {
-	name := filepath.Base(a.debug)
-	r := vmtest.TestRun{Kernel: a.debug, Binary: a.flags.binary(a.binary), Run: faults(), Where: name + "-" + a.flags.config + "-faults"}
-	rest := vmtest.TestRun{Kernel: a.debug, Binary: r.Binary, Run: tortureSet, Skip: faults()}
+// torture is the torture set on a kernel, in two lanes: it is the longest run of all.
+func (a *allRun) torture(kernel string) []lane {
+	name := filepath.Base(kernel)
+	r := vmtest.TestRun{Kernel: kernel, Binary: a.flags.binary(a.binary), Run: faults(), Where: name + "-" + a.flags.config + "-faults"}
+	rest := vmtest.TestRun{Kernel: kernel, Binary: r.Binary, Run: tortureSet, Skip: faults()}
 	return []lane{
-		{name + " faults", []part{tests("faults on "+a.debug, r)}},
-		{name, []part{tests("torture on "+a.debug, rest), crash(rest)}},
+		{name + " faults", []part{tests("faults on "+kernel, r)}},
+		{name, []part{tests("torture on "+kernel, rest), crash(rest)}},
 	}
 }
 

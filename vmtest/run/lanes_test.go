@@ -27,6 +27,11 @@ func TestLanesOfKernels(t *testing.T) {
 			"debug-6.1":        {"torture on debug-6.1", "crash debug-6.1"},
 			"host":             {"the host"}, "harness": {"the harness"}, "6.1": {"kernel 6.1", "files of 6.1"},
 		}},
+		"the long size": {allRun{kernels: "debug-6.1", long: true}, map[string][]string{
+			"debug-6.1 faults": {"faults on debug-6.1"},
+			"debug-6.1":        {"torture on debug-6.1", "crash debug-6.1"},
+			"host":             {"the host"}, "harness": {"the harness"},
+		}},
 		"all on it": {allRun{kernels: "debug-6.1", debug: "debug-6.1"}, map[string][]string{
 			"debug-6.1": {"kernel debug-6.1", "files of debug-6.1", "crash debug-6.1"},
 			"host":      {"the host"}, "harness": {"the harness"},
