@@ -73,15 +73,24 @@ func TestTortureMixed(t *testing.T) {
 	m.checkNextStart("load0")
 }
 
-// traffic has packets come in for five seconds of six, until the time is over. It returns how much memory was in use in
-// the pauses.
+// met says whether all of it came together by now: captures, packets, and packets that found no memory.
+func (m *mix) met() bool {
+	return m.runs.Load() > 0 && m.packets.Load() > 0 && (!faultsPossible() || m.noMemory.Load() > 0)
+}
+
+// traffic has packets come in for five seconds of six, until the time is over; up to three times as long if on a slow
+// machine too little has happened by then. It returns how much memory was in use in the pauses.
 func (m *mix) traffic(crew *crew, d time.Duration) (usage []memory) {
 	m.T.Helper()
 	random := crew.random("traffic")
-	for end := time.Now().Add(d); (time.Now().Before(end) || len(usage) < flatRounds) && crew.ctx.Err() == nil; {
-		// more than a debug kernel can take leaves nothing for RCU, which all else waits for
+	begin := time.Now()
+	for crew.ctx.Err() == nil {
+		spent := time.Since(begin)
+		if spent >= d && len(usage) >= flatRounds && (m.met() || spent >= 3*d) {
+			break
+		}
 		load := startFlood(m.T, nil, "load0", floodSpec{
-			CPUs: 2, Rate: 20 << random.IntN(6), Size: 60 + random.IntN(1400),
+			CPUs: 2, Rate: 160 << random.IntN(6), Size: 60 + random.IntN(1400),
 		})
 		crew.Work(5 * time.Second)
 		load.Stop()

@@ -88,7 +88,7 @@ func TestTortureStopRace(t *testing.T) {
 	c := newCapture(t, nil, genl.Settings{DeviceName: ptr("load0"), Logfile: ptr(filepath.Join(dir, "0"))})
 	t.Cleanup(func() { setHookDelay(t, 0) })
 	// a CPU that never left the hook would hold up the stop, which waits for all CPUs
-	load := startFlood(t, nil, "load0", floodSpec{Rate: 30})
+	load := startFlood(t, nil, "load0", floodSpec{Rate: 30 * debugPace()})
 	look, err := genl.New()
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, look.Close()) })

@@ -166,7 +166,7 @@ func newFeeder(t testing.TB, ns *guest.Namespace, dev, mac string, cpu int) *fee
 // feed has a worker send, with pauses.
 func (f *feeder) feed(crew *crew) {
 	crew.Go(fmt.Sprintf("feeder of %s on CPU %d", f.dev, f.cpu), func(ctx context.Context, _ *rand.Rand) error {
-		rest(ctx, 2*time.Millisecond)
+		rest(ctx, time.Duration(debugPace())*2*time.Millisecond)
 		return f.burst(10)
 	})
 }
