@@ -62,6 +62,10 @@ type machine struct {
 // a kernel that checks each of its steps gives up after thirty seconds.
 const plainIRQs = "acpi=noirq"
 
+// urgentRCU has RCU go on in threads that come before all others. On a slow machine a load of packets otherwise leaves
+// it no time: rmmod was seen to wait for over a minute for the callbacks of network namespaces.
+const urgentRCU = "rcutree.use_softirq=0 rcutree.kthread_prio=1"
+
 // markedCaches marks the slab caches for failslab's cache-filter: all but those of the kernel's own detectors, which
 // would give up for good. 6.1 takes no marks later.
 func markedCaches() string { return "slub_debug=A;-," + strings.Join(proto.DetectorCaches, ",") }

@@ -163,10 +163,14 @@ func newFeeder(t testing.TB, ns *guest.Namespace, dev, mac string, cpu int) *fee
 	return f
 }
 
-// feed has a worker send, with pauses.
+// feed has a worker send, with pauses: long ones on a debug kernel, on which a burst takes some tens of milliseconds.
 func (f *feeder) feed(crew *crew) {
+	pause := 2 * time.Millisecond
+	if guest.Debug() {
+		pause = 100 * time.Millisecond
+	}
 	crew.Go(fmt.Sprintf("feeder of %s on CPU %d", f.dev, f.cpu), func(ctx context.Context, _ *rand.Rand) error {
-		rest(ctx, time.Duration(debugPace())*2*time.Millisecond)
+		rest(ctx, pause)
 		return f.burst(10)
 	})
 }
