@@ -48,16 +48,25 @@ func (n *Namespace) path() string { return "/run/netns/" + n.Name }
 // Run runs a command in the namespace that has to succeed. A nil Namespace is the one that the test runs in.
 func (n *Namespace) Run(t testing.TB, name string, args ...string) string {
 	t.Helper()
-	if n == nil {
-		return Run(t, name, args...)
+	out, err := n.Try(name, args...)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return Run(t, "ip", append([]string{"netns", "exec", n.Name, name}, args...)...)
+	return out
 }
 
 // Try runs a command in the namespace.
-func (n *Namespace) Try(name string, args ...string) (string, error) {
-	if n == nil {
+func (n *Namespace) Try(name string, args ...string) (out string, err error) {
+	switch {
+	case n == nil:
 		return Try(name, args...)
+	case name == "ip" || name == "sysctl":
+		// these need not see the namespace's /sys, for which "ip netns exec" takes a second on a debug kernel
+		err = n.Do(func() error {
+			out, err = Try(name, args...)
+			return err
+		})
+		return out, err
 	}
 	return Try("ip", append([]string{"netns", "exec", n.Name, name}, args...)...)
 }
@@ -111,6 +120,14 @@ func (e *End) Run(t testing.TB, name string, args ...string) string {
 	return e.NS.Run(t, name, args...)
 }
 
+// netns is what tells "ip link add" where the end comes to be.
+func (e *End) netns() []string {
+	if e.NS == nil {
+		return nil
+	}
+	return []string{"netns", e.NS.Name}
+}
+
 // Veth joins two namespaces with a veth pair, addresses 10.N.0.1/24 and .2, fdN::1/64 and ::2, up and ready. A nil
 // Namespace is the test's own.
 func Veth(t testing.TB, a, b *Namespace) (*End, *End) {
@@ -122,16 +139,15 @@ func Veth(t testing.TB, a, b *Namespace) (*End, *End) {
 		e.IPv4 = fmt.Sprintf("10.%d.0.%d", n, i+1)
 		e.IPv6 = fmt.Sprintf("fd%02x::%d", n, i+1)
 	}
-	Run(t, "ip", "link", "add", ends[0].Dev, "type", "veth", "peer", "name", ends[1].Dev)
+	add := append([]string{"link", "add", ends[0].Dev}, ends[0].netns()...)
+	add = append(add, "type", "veth", "peer", "name", ends[1].Dev)
+	Run(t, "ip", append(add, ends[1].netns()...)...)
 	t.Cleanup(func() {
 		if _, err := os.Stat("/sys/class/net/" + ends[0].Dev); err == nil {
 			Run(t, "ip", "link", "delete", ends[0].Dev)
 		}
 	})
 	for _, e := range ends {
-		if e.NS != nil {
-			Run(t, "ip", "link", "set", e.Dev, "netns", e.NS.Name)
-		}
 		e.Run(t, "ip", "addr", "add", e.IPv4+"/24", "dev", e.Dev)
 		e.Run(t, "ip", "-6", "addr", "add", e.IPv6+"/64", "dev", e.Dev, "nodad")
 	}

@@ -22,18 +22,18 @@ import (
 type doomed struct {
 	ns     *guest.Namespace
 	veth   string // the end of its pair that is not in it
+	mac    string // of the other end
 	file   string
 	before *genl.Stats // when packets waited to be written
 }
 
-func newDoomed(t testing.TB, crew *crew, file string) *doomed {
+func newDoomed(t testing.TB, file string) *doomed {
 	t.Helper()
 	d := &doomed{ns: guest.NewNamespace(t, "doomed"), file: file}
 	near, end := guest.Veth(t, nil, d.ns)
 	d.veth = near.Dev
 	captureIn(t, d.ns, file)
-	mac := strings.TrimSpace(end.Run(t, "cat", "/sys/class/net/"+end.Dev+"/address"))
-	newFeeder(t, nil, near.Dev, mac, 0).feed(crew)
+	d.mac = strings.TrimSpace(end.Run(t, "cat", "/sys/class/net/"+end.Dev+"/address"))
 	return d
 }
 
@@ -92,7 +92,10 @@ func TestTortureNamespaces(t *testing.T) {
 		crew := newCrew(t)
 		var all []*doomed
 		for i := range together {
-			all = append(all, newDoomed(t, crew, d.file(fmt.Sprintf("%d-%d", round, i))))
+			all = append(all, newDoomed(t, d.file(fmt.Sprintf("%d-%d", round, i))))
+		}
+		for _, n := range all {
+			newFeeder(t, nil, n.veth, n.mac, 0).feed(crew)
 		}
 		for _, n := range all {
 			waitSize(t, n.file, 1000)
