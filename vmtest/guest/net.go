@@ -4,6 +4,7 @@ package guest
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -197,12 +198,23 @@ func (p Pktgen) Run(t testing.TB) {
 	}
 }
 
-// MAC returns the address of a device in the test's own namespace.
-func MAC(t testing.TB, dev string) string {
+// MAC returns the address of a device in the namespace. A nil Namespace is the one that the test runs in.
+func (n *Namespace) MAC(t testing.TB, dev string) string {
 	t.Helper()
-	b, err := os.ReadFile("/sys/class/net/" + dev + "/address")
-	if err != nil {
-		t.Fatal(err)
+	var mac string
+	look := func() error {
+		link, err := net.InterfaceByName(dev)
+		if err == nil {
+			mac = link.HardwareAddr.String()
+		}
+		return err
 	}
-	return strings.TrimSpace(string(b))
+	do := n.Do
+	if n == nil {
+		do = func(fn func() error) error { return fn() }
+	}
+	if err := do(look); err != nil {
+		t.Fatalf("address of %s: %v", dev, err)
+	}
+	return mac
 }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"regexp"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -93,7 +92,7 @@ func debugPace() int {
 
 func (f *flood) configure(s floodSpec) {
 	f.t.Helper()
-	mac := strings.TrimSpace(f.ns.Run(f.t, "cat", "/sys/class/net/"+f.dev+"/address"))
+	mac := f.ns.MAC(f.t, f.dev)
 	commands := []string{
 		fmt.Sprintf("count %d", s.Count), fmt.Sprintf("pkt_size %d", max(s.Size, 60)), "delay 0",
 		// nobody has that address: the packet ends behind the hook

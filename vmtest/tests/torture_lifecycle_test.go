@@ -42,7 +42,7 @@ func TestTortureStartStop(t *testing.T) {
 	random := crew.random("cycles")
 	c := newCapture(t, nil, genl.Settings{})
 	load := startFlood(t, nil, "load0", floodSpec{Rate: 4000, CPUs: 2})
-	newFeeder(t, far, other.Dev, guest.MAC(t, end.Dev), 1).feed(crew)
+	newFeeder(t, far, other.Dev, end.NS.MAC(t, end.Dev), 1).feed(crew)
 	seen, drops, viaVeth := map[string]uint64{}, uint64(0), 0
 	for cycle := range guest.Size(50, 300) {
 		queue := uint64(genl.QueueSizeMin) << random.IntN(6)

@@ -51,7 +51,7 @@ func TestTortureMixed(t *testing.T) {
 	crew.Go("memory", shortenMemory)
 	hastenRCU(t)
 	// on the CPU that stays
-	newFeeder(t, far, other.Dev, guest.MAC(t, end.Dev), 0).feed(crew)
+	newFeeder(t, far, other.Dev, end.NS.MAC(t, end.Dev), 0).feed(crew)
 	usage := m.traffic(crew, guest.Size(time.Minute, 10*time.Minute))
 	crew.Stop()
 	require.NoError(t, online(true))

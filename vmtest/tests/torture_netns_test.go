@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -21,8 +20,8 @@ import (
 // doomed is a network namespace with a capture, to be deleted.
 type doomed struct {
 	ns     *guest.Namespace
-	veth   string // the end of its pair that is not in it
-	mac    string // of the other end
+	near   *guest.End // of its pair, not in it
+	end    *guest.End // in it
 	file   string
 	before *genl.Stats // when packets waited to be written
 }
@@ -30,10 +29,8 @@ type doomed struct {
 func newDoomed(t testing.TB, file string) *doomed {
 	t.Helper()
 	d := &doomed{ns: guest.NewNamespace(t, "doomed"), file: file}
-	near, end := guest.Veth(t, nil, d.ns)
-	d.veth = near.Dev
+	d.near, d.end = guest.Veth(t, nil, d.ns)
 	captureIn(t, d.ns, file)
-	d.mac = strings.TrimSpace(end.Run(t, "cat", "/sys/class/net/"+end.Dev+"/address"))
 	return d
 }
 
@@ -95,7 +92,7 @@ func TestTortureNamespaces(t *testing.T) {
 			all = append(all, newDoomed(t, d.file(fmt.Sprintf("%d-%d", round, i))))
 		}
 		for _, n := range all {
-			newFeeder(t, nil, n.veth, n.mac, 0).feed(crew)
+			newFeeder(t, nil, n.near.Dev, n.ns.MAC(t, n.end.Dev), 0).feed(crew)
 		}
 		for _, n := range all {
 			waitSize(t, n.file, 1000)
@@ -140,7 +137,7 @@ func deleteAll(t testing.TB, all []*doomed, reload bool, unblock func()) {
 	}()
 	for _, n := range all {
 		eventually(t, "the namespace is gone", func() bool {
-			_, err := os.Stat(filepath.Join("/sys/class/net", n.veth))
+			_, err := os.Stat(filepath.Join("/sys/class/net", n.near.Dev))
 			return os.IsNotExist(err)
 		})
 	}

@@ -87,8 +87,8 @@ func TestTortureStopRace(t *testing.T) {
 	quietDummy(t, nil, "load0")
 	c := newCapture(t, nil, genl.Settings{DeviceName: ptr("load0"), Logfile: ptr(filepath.Join(dir, "0"))})
 	t.Cleanup(func() { setHookDelay(t, 0) })
-	// a CPU that never left the hook would hold up the stop, which waits for all CPUs
-	load := startFlood(t, nil, "load0", floodSpec{Rate: 30 * debugPace()})
+	// 30 a second where hooks can be held: a CPU that never left the hook would hold up the stop, which waits for all
+	load := startFlood(t, nil, "load0", floodSpec{Rate: 240})
 	look, err := genl.New()
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, look.Close()) })
