@@ -58,22 +58,32 @@ func (n *Namespace) Run(t testing.TB, name string, args ...string) string {
 
 // Try runs a command in the namespace.
 func (n *Namespace) Try(name string, args ...string) (out string, err error) {
-	switch {
-	case n == nil:
-		return Try(name, args...)
-	case name == "ip" || name == "sysctl":
-		// these need not see the namespace's /sys, for which "ip netns exec" takes a second on a debug kernel
-		err = n.Do(func() error {
-			out, err = Try(name, args...)
-			return err
-		})
-		return out, err
+	// ip and sysctl need not see the namespace's /sys, for which "ip netns exec" takes a second on a debug kernel
+	if n != nil && name != "ip" && name != "sysctl" {
+		return Try("ip", append([]string{"netns", "exec", n.Name, name}, args...)...)
 	}
-	return Try("ip", append([]string{"netns", "exec", n.Name, name}, args...)...)
+	err = n.Do(func() error {
+		out, err = Try(name, args...)
+		return err
+	})
+	return out, err
 }
 
-// Do calls fn in the namespace: sockets that fn makes belong to it.
+// ipBatch runs commands of ip's in the namespace, all in one process: starting one takes a second on a debug kernel.
+func (n *Namespace) ipBatch(t testing.TB, commands ...string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "batch")
+	if err := os.WriteFile(file, []byte(strings.Join(commands, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.Run(t, "ip", "-batch", file)
+}
+
+// Do calls fn in the namespace: sockets that fn makes belong to it. A nil Namespace is the one that the test runs in.
 func (n *Namespace) Do(fn func() error) error {
+	if n == nil {
+		return fn()
+	}
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
@@ -142,18 +152,20 @@ func Veth(t testing.TB, a, b *Namespace) (*End, *End) {
 	}
 	add := append([]string{"link", "add", ends[0].Dev}, ends[0].netns()...)
 	add = append(add, "type", "veth", "peer", "name", ends[1].Dev)
-	Run(t, "ip", append(add, ends[1].netns()...)...)
+	batches := map[*Namespace][]string{nil: {strings.Join(append(add, ends[1].netns()...), " ")}}
+	for _, e := range ends {
+		batches[e.NS] = append(batches[e.NS], "addr add "+e.IPv4+"/24 dev "+e.Dev,
+			"addr add "+e.IPv6+"/64 dev "+e.Dev+" nodad", "link set "+e.Dev+" up")
+	}
+	(*Namespace)(nil).ipBatch(t, batches[nil]...)
 	t.Cleanup(func() {
 		if _, err := os.Stat("/sys/class/net/" + ends[0].Dev); err == nil {
 			Run(t, "ip", "link", "delete", ends[0].Dev)
 		}
 	})
-	for _, e := range ends {
-		e.Run(t, "ip", "addr", "add", e.IPv4+"/24", "dev", e.Dev)
-		e.Run(t, "ip", "-6", "addr", "add", e.IPv6+"/64", "dev", e.Dev, "nodad")
-	}
-	for _, e := range ends {
-		e.Run(t, "ip", "link", "set", e.Dev, "up")
+	delete(batches, nil)
+	for ns, commands := range batches {
+		ns.ipBatch(t, commands...)
 	}
 	return ends[0], ends[1]
 }
@@ -209,11 +221,7 @@ func (n *Namespace) MAC(t testing.TB, dev string) string {
 		}
 		return err
 	}
-	do := n.Do
-	if n == nil {
-		do = func(fn func() error) error { return fn() }
-	}
-	if err := do(look); err != nil {
+	if err := n.Do(look); err != nil {
 		t.Fatalf("address of %s: %v", dev, err)
 	}
 	return mac

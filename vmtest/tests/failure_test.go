@@ -35,7 +35,7 @@ func (c *capture) listen() *genl.EventReader { c.T.Helper(); return c.listenFor(
 func (c *capture) listenFor(limit time.Duration) *genl.EventReader {
 	c.T.Helper()
 	var r *genl.EventReader
-	require.NoError(c.T, within(c.NS, func() (err error) {
+	require.NoError(c.T, c.NS.Do(func() (err error) {
 		r, err = c.Events(guest.Context(c.T, limit))
 		return err
 	}))
@@ -106,7 +106,7 @@ func (c *capture) checkNextStart(dev string) {
 // answer is the errno of one attempt of a command, without the client's patience: through procfs.
 func (c *capture) answer(command string) error {
 	c.T.Helper()
-	return within(c.NS, func() error {
+	return c.NS.Do(func() error {
 		fd, err := unix.Open("/proc/thread-self/net/ksnif/control", unix.O_WRONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return err

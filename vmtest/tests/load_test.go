@@ -22,14 +22,6 @@ import (
 // pktgenDir is pktgen's folder in the network namespace of the thread that looks.
 const pktgenDir = "/proc/thread-self/net/pktgen/"
 
-// within calls fn in a namespace; nil is the test's own.
-func within(ns *guest.Namespace, fn func() error) error {
-	if ns == nil {
-		return fn()
-	}
-	return ns.Do(fn)
-}
-
 // quietDummy makes a dummy device that is up and on which nobody but the test sends: without IPv6.
 func quietDummy(t testing.TB, ns *guest.Namespace, name string) {
 	t.Helper()
@@ -125,7 +117,7 @@ func (f *flood) names() []string {
 func thread(cpu int) string { return fmt.Sprintf("kpktgend_%d", cpu) }
 
 func (f *flood) write(file string, commands ...string) error {
-	return within(f.ns, func() error {
+	return f.ns.Do(func() error {
 		for _, c := range commands {
 			if err := os.WriteFile(pktgenDir+file, []byte(c+"\n"), 0); err != nil {
 				return fmt.Errorf("pktgen: %s: %w", c, err)
@@ -148,7 +140,7 @@ func (f *flood) clearThread(name string) {
 	f.t.Helper()
 	none := func() bool {
 		var text []byte
-		err := within(f.ns, func() (err error) {
+		err := f.ns.Do(func() (err error) {
 			text, err = os.ReadFile(pktgenDir + name)
 			return err
 		})
@@ -203,7 +195,7 @@ func (f *flood) look() floodState {
 func (f *flood) lookAt(name string) floodState {
 	f.t.Helper()
 	var text []byte
-	err := within(f.ns, func() (err error) {
+	err := f.ns.Do(func() (err error) {
 		text, err = os.ReadFile(pktgenDir + name)
 		return err
 	})

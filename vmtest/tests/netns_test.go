@@ -84,7 +84,7 @@ func startUDP(t testing.TB, from *guest.Namespace, to string) *udpLoad {
 	t.Helper()
 	u := &udpLoad{done: make(chan error, 1)}
 	go func() {
-		u.done <- within(from, func() error {
+		u.done <- from.Do(func() error {
 			// veth queues for each CPU: a sender that moves between them is overtaken by itself
 			return pinned(0, func() error { return u.send(to) })
 		})

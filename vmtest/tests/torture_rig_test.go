@@ -143,7 +143,7 @@ type feeder struct {
 func newFeeder(t testing.TB, ns *guest.Namespace, dev, mac string, cpu int) *feeder {
 	t.Helper()
 	f := &feeder{dev: dev, cpu: cpu}
-	require.NoError(t, within(ns, func() (err error) {
+	require.NoError(t, ns.Do(func() (err error) {
 		f.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 		return err
 	}))
