@@ -165,8 +165,8 @@ func (h *hang) End() {
 	h.busy.Wait()
 }
 
-// ask repeats commands without pause until the end, each on its own. It is the time that they take which matters, not
-// their answers.
+// ask repeats commands until the end, each on its own. It is the time that they take which matters, not their answers:
+// those that are refused at once rest, or they would take the processors from what is measured.
 func (h *hang) ask(commands ...func()) {
 	for _, command := range commands {
 		h.busy.Add(1)
@@ -178,6 +178,7 @@ func (h *hang) ask(commands ...func()) {
 					return
 				default:
 					command()
+					time.Sleep(20 * time.Millisecond)
 				}
 			}
 		}()
@@ -188,7 +189,7 @@ func (h *hang) ask(commands ...func()) {
 func (c *capture) netlink(command string) func() {
 	c.T.Helper()
 	var raw *rawConn
-	require.NoError(c.T, within(c.NS, func() (err error) { raw, err = dialRaw(); return err }))
+	require.NoError(c.T, c.NS.Do(func() (err error) { raw, err = dialRaw(); return err }))
 	c.T.Cleanup(func() { assert.NoError(c.T, raw.Close()) })
 	var number uint8
 	for n, name := range requestNames {
