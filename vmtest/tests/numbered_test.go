@@ -84,7 +84,7 @@ func (tr *traffic) settings() genl.Settings {
 }
 
 func (tr *traffic) send(burst int) error {
-	tick := time.NewTicker(5 * time.Millisecond)
+	tick := time.NewTicker(time.Duration(debugPace()) * 5 * time.Millisecond)
 	defer tick.Stop()
 	for i := 1; ; i++ {
 		n := burst
