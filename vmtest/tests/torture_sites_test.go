@@ -21,11 +21,11 @@ import (
 )
 
 // roomLeft is how much a site leaves for a capture that runs out of room, in bytes: more than the first packets, which
-// are flushed, and less than those that wait in the queue for a stop.
-const roomLeft = 1_500_000
+// are flushed, and less than those that wait in the queue for a stop. The load takes three seconds to fill it.
+func roomLeft() uint64 { return 1_500_000 / uint64(debugPace()) }
 
 func tmpfsSite(t *testing.T) *site {
-	dir := tmpfs(t, fmt.Sprint(roomLeft))
+	dir := tmpfs(t, fmt.Sprint(roomLeft()))
 	// what fills it at once, so that not even the end of a capture has room
 	fill := func() { fillUp(t, filepath.Join(dir, "filler")) }
 	return &site{
@@ -56,7 +56,7 @@ func fullExt4(t *testing.T) *site {
 	d := newDisk(t, 4, "")
 	var st unix.Statfs_t
 	require.NoError(t, unix.Statfs(d.Dir, &st))
-	size := int64(st.Bfree)*st.Bsize - roomLeft
+	size := int64(st.Bfree)*st.Bsize - int64(roomLeft())
 	require.NoError(t, os.WriteFile(d.file("filler"), make([]byte, size), 0o600))
 	unix.Sync()
 	return d.site()
@@ -65,7 +65,7 @@ func fullExt4(t *testing.T) *site {
 func fileLimited(t *testing.T) *site {
 	s := newDisk(t, 16, "").site()
 	s.Start = func(c *capture) error {
-		fileLimit(t, roomLeft+1, c.Start)
+		fileLimit(t, roomLeft()+1, c.Start)
 		return nil
 	}
 	return s
@@ -105,7 +105,7 @@ func quotaXFS(t *testing.T) *site {
 	home := filepath.Join(dir, "home")
 	require.NoError(t, os.Mkdir(home, 0o700))
 	require.NoError(t, os.Chown(home, anyUser, anyUser))
-	require.NoError(t, setQuota(dev, anyUser, roomLeft))
+	require.NoError(t, setQuota(dev, anyUser, roomLeft()))
 	return &site{
 		Dir: home,
 		Start: func(c *capture) error {
