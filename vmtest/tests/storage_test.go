@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -208,6 +209,7 @@ func TestFrozen(t *testing.T) {
 
 	thaw = d.Freeze()
 	eventually(t, "packets wait", func() bool { return c.Stats().Queued > 1000 })
+	eventually(t, "the writer waits, and not as what hangs does", func() bool { return writerStates(t) == "I" })
 	require.ErrorIs(t, c.answer("stop"), unix.EINPROGRESS)
 	assert.Equal(t, genl.StateStopping, c.Get().State)
 	assert.ErrorIs(t, c.answer("start"), unix.EINPROGRESS)
@@ -232,6 +234,26 @@ func TestFrozen(t *testing.T) {
 	assert.Equal(t, c.Stats().Received-last, f.Statistics().OSDrop-f.Drops())
 	d.umount()
 	c.checkNextStart("load0")
+}
+
+// writerStates are the states of the workers that write just now, one letter each, as in ps.
+func writerStates(t testing.TB) string {
+	t.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	require.NoError(t, err)
+	states := ""
+	for _, name := range stats {
+		stat, err := os.ReadFile(name)
+		if err != nil { // gone by now
+			continue
+		}
+		// a worker tells in its name what it works for: "(kworker/u4:1+ksnif/4026531840) I"
+		if _, rest, ok := strings.Cut(string(stat), "+ksnif/"); ok {
+			_, rest, _ = strings.Cut(rest, ") ")
+			states += rest[:1]
+		}
+	}
+	return states
 }
 
 // TestFrozenFlush checks that a flush which cannot end yet says so, and holds up nobody.
