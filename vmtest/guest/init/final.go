@@ -14,7 +14,7 @@ import (
 func (s *session) final() {
 	if s.watch == nil || s.broken {
 		s.saveCoverage()
-		unix.Sync()
+		syncOut()
 		return
 	}
 	if s.plan.Module {

@@ -23,7 +23,7 @@ func main() {
 	if err := boot(); err != nil {
 		fmt.Fprintf(os.Stderr, "init: %v\n", err)
 	}
-	unix.Sync()
+	syncOut()
 	if err := unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART); err != nil {
 		fmt.Fprintf(os.Stderr, "init: reboot: %v\n", err)
 	}
@@ -142,6 +142,6 @@ func (s *session) guestLimit() {
 	text := fmt.Sprintf("guest watchdog: not done after %s: raise TIMEOUT if it takes longer", s.plan.GuestLimit)
 	s.report.send(proto.Record{Kind: proto.KindProblem, Problems: []proto.Problem{{Type: "limit", Text: text}}})
 	time.Sleep(time.Second)
-	unix.Sync()
+	syncOut()
 	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
 }
