@@ -16,10 +16,10 @@ import (
 
 // nlSocket is a netlink socket for messages as they are, to the last byte.
 type nlSocket struct {
-	fd    int
-	buf   []byte
-	raw   []byte // of the last answer, behind its headers
-	plain bool   // write as to a file
+	fd      int
+	buf     []byte
+	answers map[uint8][]byte // the last one of each command, behind its headers
+	plain   bool             // write as to a file
 }
 
 // dialNlSocket connects in the calling thread's network namespace.
@@ -28,7 +28,7 @@ func dialNlSocket() (*nlSocket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("netlink socket: %w", err)
 	}
-	w := &nlSocket{fd: fd, buf: make([]byte, 1<<16)}
+	w := &nlSocket{fd: fd, buf: make([]byte, 1<<16), answers: map[uint8][]byte{}}
 	for _, option := range []int{unix.NETLINK_EXT_ACK, unix.NETLINK_CAP_ACK} {
 		if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, option, 1); err != nil {
 			return nil, errors.Join(err, w.Close())
@@ -114,7 +114,7 @@ func (w *nlSocket) readMessage(b []byte) (r reply, multi bool) {
 		r.verdict(body, body[4:], flags)
 	default:
 		r.Command = body[0]
-		w.raw = append(w.raw[:0], body[sizeofGenl:]...)
+		w.answers[r.Command] = append(w.answers[r.Command][:0], body[sizeofGenl:]...)
 	}
 	return r, flags&unix.NLM_F_MULTI != 0
 }
@@ -168,9 +168,14 @@ func (w *nlSocket) live(family uint16) (map[string]any, error) {
 	if len(replies) != 2 || replies[0] != (reply{Command: genl.CmdGet}) || replies[1] != (reply{}) {
 		return nil, fmt.Errorf("get: %+v", replies)
 	}
+	return w.capture(), nil
+}
+
+// capture is what the last answer to get told.
+func (w *nlSocket) capture() map[string]any {
 	names := captureNames()
 	capture := map[string]any{}
-	eachAttr(w.raw, func(number uint16, data []byte) {
+	eachAttr(w.answers[genl.CmdGet], func(number uint16, data []byte) {
 		switch a := names[number]; a.Type {
 		case "string":
 			capture[a.Name] = strings.TrimSuffix(string(data), "\x00")
@@ -179,7 +184,7 @@ func (w *nlSocket) live(family uint16) (map[string]any, error) {
 		}
 	})
 	delete(capture, "file_size") // the writer's, in its own time
-	return capture, nil
+	return capture
 }
 
 // captureNames are the attributes of a capture: what can be set, and what can only be got.
