@@ -62,13 +62,20 @@ func newJournal(t testing.TB) (journal string) {
 // newLoop makes a disk in memory.
 func newLoop(t testing.TB, mb int) (dev string) {
 	t.Helper()
+	dev, _ = newLoopImage(t, mb)
+	return dev
+}
+
+// newLoopImage is newLoop, and tells the file that the disk is.
+func newLoopImage(t testing.TB, mb int) (dev, image string) {
+	t.Helper()
 	guest.Run(t, "modprobe", "loop")
-	image := filepath.Join(t.TempDir(), "disk")
+	image = filepath.Join(t.TempDir(), "disk")
 	require.NoError(t, os.WriteFile(image, nil, 0o600))
 	require.NoError(t, os.Truncate(image, int64(mb)<<20))
 	dev = strings.TrimSpace(guest.Run(t, "losetup", "-f", "--show", image))
 	t.Cleanup(func() { guest.Run(t, "losetup", "-d", dev) })
-	return dev
+	return dev, image
 }
 
 func (d *disk) device() string { return "/dev/mapper/" + d.name }

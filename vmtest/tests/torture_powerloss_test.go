@@ -165,11 +165,12 @@ func cuts(t testing.TB, log *logwrites.Log, rnd *rand.Rand) []int {
 // checkPowerLosses brings a disk from one moment to the next, and reads a copy of it each time: mounting changes it.
 func checkPowerLosses(t testing.TB, fs fileSystem, log *logwrites.Log, cuts []int, kept map[string]proto.Kept) {
 	t.Helper()
-	dir := t.TempDir()
-	disk, err := os.OpenFile(filepath.Join(dir, "disk"), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	disk, err := os.OpenFile(filepath.Join(t.TempDir(), "disk"), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	require.NoError(t, err)
 	defer disk.Close()
 	require.NoError(t, disk.Truncate(int64(fs.mb)<<20))
+	dir := t.TempDir()
+	dev, image := newLoopImage(t, fs.mb)
 	var now proto.Kept
 	var found []int
 	for i := range log.Entries {
@@ -179,19 +180,17 @@ func checkPowerLosses(t testing.TB, fs fileSystem, log *logwrites.Log, cuts []in
 			now = k
 		}
 		if slices.Contains(cuts, i) {
-			found = append(found, checkPowerLoss(t, fs, disk, now))
+			require.NoError(t, copySparse(disk, image))
+			require.NoError(t, unix.Mount(dev, dir, fs.name, 0, ""))
+			found = append(found, checkPowerLoss(t, dir, now))
 		}
 	}
 	t.Logf("packets in the file at each moment: %v", found)
 }
 
-// checkPowerLoss reads the capture file of a disk after a power cut.
-func checkPowerLoss(t testing.TB, fs fileSystem, disk *os.File, kept proto.Kept) (packets int) {
+// checkPowerLoss reads the capture file of a disk after a power cut, and unmounts it.
+func checkPowerLoss(t testing.TB, dir string, kept proto.Kept) (packets int) {
 	t.Helper()
-	image := disk.Name() + ".copy"
-	require.NoError(t, copySparse(disk, image))
-	dir := t.TempDir()
-	guest.Run(t, "mount", "-t", fs.name, "-o", "loop", image, dir)
 	defer func() { require.NoError(t, unix.Unmount(dir, 0)) }()
 	return checkKept(t, filepath.Join(dir, "capture"), kept)
 }

@@ -105,9 +105,13 @@ func quotaXFS(t *testing.T) *site {
 	home := filepath.Join(dir, "home")
 	require.NoError(t, os.Mkdir(home, 0o700))
 	require.NoError(t, os.Chown(home, anyUser, anyUser))
-	require.NoError(t, setQuota(dev, anyUser, roomLeft()))
 	return &site{
 		Dir: home,
+		Begin: func() { // not before: to make a file, XFS wants room for many inodes
+			var st unix.Stat_t
+			require.NoError(t, unix.Stat(filepath.Join(home, "capture"), &st))
+			require.NoError(t, setQuota(dev, anyUser, uint64(st.Blocks)*512+roomLeft()))
+		},
 		Start: func(c *capture) error {
 			return onThread(func() error {
 				if err := (person{uid: anyUser, caps: []uint{unix.CAP_NET_ADMIN}}).become(); err != nil {
