@@ -185,11 +185,12 @@ func TestTortureStorageSlow(t *testing.T) {
 	d := newDisk(t, 32, "sync")
 	quietDummy(t, nil, "load0")
 	c := newCapture(t, nil, genl.Settings{
-		DeviceName: ptr("load0"), Logfile: ptr(d.file("capture")), QueueSize: ptr[uint64](128 << 10),
+		DeviceName: ptr("load0"), Logfile: ptr(d.file("capture")), QueueSize: ptr[uint64](64 << 10),
 	})
 	c.Start()
 	d.SlowDown(300)
-	load := startFlood(t, nil, "load0", floodSpec{Rate: 2000})
+	// also at an eighth, more than the queue holds while one write is on its way
+	load := startFlood(t, nil, "load0", floodSpec{Rate: 2000, Size: 1000})
 	eventually(t, "the queue is full", func() bool { return c.Stats().DroppedQueueFull > 0 })
 	full := c.Stats()
 	eventually(t, "packets go on to be received", func() bool { return c.Stats().Received > full.Received+1000 })
