@@ -79,7 +79,9 @@ func (s *session) run() {
 	go s.heartbeat()
 	go reapOrphans()
 	if s.plan.GuestLimit > 0 {
-		time.AfterFunc(s.plan.GuestLimit, s.guestLimit)
+		time.AfterFunc(s.plan.GuestLimit, func() {
+			s.giveUp(fmt.Sprintf("guest watchdog: not done after %s: raise TIMEOUT if it takes longer", s.plan.GuestLimit))
+		})
 	}
 	var err error
 	if s.watch, err = newWatch(); err != nil {
@@ -94,9 +96,22 @@ func (s *session) run() {
 		s.report.send(proto.Record{Kind: proto.KindReady})
 		s.execute()
 	}
+	limit := s.finalLimit()
+	end := time.AfterFunc(limit, func() {
+		s.giveUp(fmt.Sprintf("the module, or what it holds, is not gone after %s", limit))
+	})
 	s.final()
+	end.Stop()
 	s.report.send(proto.Record{Kind: proto.KindVerdict, Result: s.verdict()})
 	s.report.close()
+}
+
+// finalLimit is how long the end of a boot may take. The search for leaks alone was seen to take two minutes.
+func (s *session) finalLimit() time.Duration {
+	if s.leaks != nil {
+		return 6 * time.Minute
+	}
+	return 2 * time.Minute
 }
 
 func (s *session) execute() {
@@ -136,10 +151,9 @@ func (s *session) heartbeat() {
 	}
 }
 
-// guestLimit is the guest's own watchdog: what it is stuck in goes to the console before the VM ends.
-func (s *session) guestLimit() {
+// giveUp is the guest's own watchdog: what it is stuck in goes to the console before the VM ends.
+func (s *session) giveUp(text string) {
 	sysrq('w')
-	text := fmt.Sprintf("guest watchdog: not done after %s: raise TIMEOUT if it takes longer", s.plan.GuestLimit)
 	s.report.send(proto.Record{Kind: proto.KindProblem, Problems: []proto.Problem{{Type: "limit", Text: text}}})
 	time.Sleep(time.Second)
 	syncOut()
