@@ -170,46 +170,6 @@ func Veth(t testing.TB, a, b *Namespace) (*End, *End) {
 	return ends[0], ends[1]
 }
 
-// Pktgen is a load that the kernel itself makes.
-type Pktgen struct {
-	Dev    string // in the test's own namespace
-	Count  int
-	Size   int    // of a packet without its checksum; 0 is 60
-	Dst    string // IPv4 address
-	DstMAC string
-	Mode   string // xmit_mode; netif_receive feeds the device's own receive path and needs its MAC address
-	Extra  []string
-}
-
-// Run sends the packets and waits until they are sent.
-func (p Pktgen) Run(t testing.TB) {
-	t.Helper()
-	Run(t, "modprobe", "pktgen")
-	const dir = "/proc/net/pktgen/"
-	write := func(file string, commands ...string) {
-		t.Helper()
-		for _, c := range commands {
-			if err := os.WriteFile(dir+file, []byte(c+"\n"), 0); err != nil {
-				t.Fatalf("pktgen %s: %s: %v", file, c, err)
-			}
-		}
-	}
-	write("kpktgend_0", "rem_device_all", "add_device "+p.Dev)
-	defer write("kpktgend_0", "rem_device_all")
-	commands := []string{fmt.Sprintf("count %d", p.Count), fmt.Sprintf("pkt_size %d", max(p.Size, 60)), "delay 0"}
-	for name, value := range map[string]string{"dst": p.Dst, "dst_mac": p.DstMAC, "xmit_mode": p.Mode} {
-		if value != "" {
-			commands = append(commands, name+" "+value)
-		}
-	}
-	write(p.Dev, append(commands, p.Extra...)...)
-	write("pgctrl", "start")
-	result, err := os.ReadFile(dir + p.Dev)
-	if err != nil || !strings.Contains(string(result), "Result: OK") {
-		t.Fatalf("pktgen %s: %v\n%s", p.Dev, err, result)
-	}
-}
-
 // MAC returns the address of a device in the namespace. A nil Namespace is the one that the test runs in.
 func (n *Namespace) MAC(t testing.TB, dev string) string {
 	t.Helper()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"ksnif/vmtest/guest"
 	"ksnif/vmtest/pcapread"
@@ -66,7 +67,7 @@ func startFlood(t testing.TB, ns *guest.Namespace, dev string, s floodSpec) *flo
 	f := &flood{t: t, ns: ns, dev: dev, cpus: max(s.CPUs, 1), done: make(chan error, 1)}
 	f.clear()
 	f.configure(s)
-	go func() { f.done <- f.write("pgctrl", "start") }()
+	go func() { f.done <- f.ns.Do(func() error { return guest.StartPktgen(pktgenDir + "pgctrl") }) }()
 	t.Cleanup(f.end)
 	// a stop that comes before the start is lost
 	guest.Poll(t, 10*time.Second, "pktgen has started", func() bool { return f.look().Started })
@@ -233,6 +234,24 @@ func (f *flood) Stop() uint64 {
 	f.t.Helper()
 	require.NoError(f.t, f.write("pgctrl", "stop"))
 	return f.Wait()
+}
+
+// TestFloodGoesOn checks that a signal to the thread that waits for pktgen, as each may get one, does not end it.
+func TestFloodGoesOn(t *testing.T) {
+	quietDummy(t, nil, "load0")
+	load := startFlood(t, nil, "load0", floodSpec{Rate: 1000})
+	tasks, err := os.ReadDir("/proc/self/task")
+	require.NoError(t, err)
+	for _, task := range tasks {
+		tid, err := strconv.Atoi(task.Name())
+		require.NoError(t, err)
+		if err := unix.Tgkill(os.Getpid(), tid, unix.SIGURG); err != unix.ESRCH { // gone by now
+			require.NoError(t, err)
+		}
+	}
+	sent := load.look().Sent
+	eventually(t, "packets go on to be sent", func() bool { return load.look().Sent > sent+100 })
+	load.Stop()
 }
 
 // sendNumbered sends a number of packets and returns when all have passed the hook.

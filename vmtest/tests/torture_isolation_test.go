@@ -62,11 +62,11 @@ func testIsolation(t *testing.T, begin func(d *disk) (end func())) {
 	hung.Start()
 	load := startFlood(t, hung.NS, "load0", floodSpec{Rate: 2000})
 	hung.waitWritten(100)
-	t.Cleanup(func() {
+	defer func() { // a cleanup is too late to ask
 		if t.Failed() {
 			t.Logf("the capture whose disk hung: %+v, %+v", failureOf(hung.Get()), hung.Stats())
 		}
-	})
+	}()
 
 	h := newHang(t, hung, begin(d), bystander)
 	h.measure("full queue", false)
