@@ -138,7 +138,9 @@ func captureLogged(t testing.TB, d *loggedDisk, rnd *rand.Rand) map[string]proto
 	now.Packets, now.Stopped = uint64(len(f.Packets)), true
 	kept["stopped"] = now
 	d.mark("stopped")
-	require.NotZero(t, f.Drops())
+	if !guest.Debug() { // there, to send takes as long as to write
+		require.NotZero(t, f.Drops())
+	}
 	return kept
 }
 
