@@ -14,6 +14,7 @@ import (
 	"github.com/mdlayher/genetlink"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"ksnif/genl"
 	"ksnif/vmtest/guest"
@@ -31,10 +32,14 @@ func inTurn(n int) time.Duration { return time.Duration(n)*2*time.Second + atOnc
 // to do with it.
 func TestTortureIsolation(t *testing.T) {
 	t.Run("suspended", func(t *testing.T) {
-		testIsolation(t, func(d *disk) func() { d.Hang(); return d.Resume })
+		testIsolation(t, "logfile: the file system does not answer", func(d *disk) func() {
+			d.Hang()
+			d.writeOut("starter")
+			return d.Resume
+		})
 	})
 	t.Run("frozen", func(t *testing.T) {
-		testIsolation(t, func(d *disk) func() { return d.Freeze() })
+		testIsolation(t, "logfile: the file system is frozen", func(d *disk) func() { return d.Freeze() })
 	})
 }
 
@@ -45,14 +50,24 @@ func letHang(t *testing.T) {
 	guest.Tune(t, "/proc/sys/kernel/hung_task_timeout_secs", "900")
 }
 
-func testIsolation(t *testing.T, begin func(d *disk) (end func())) {
+// writeOut has the kernel begin to write a file to the disk, and does not wait for it: whoever empties the file does.
+func (d *disk) writeOut(name string) {
+	d.t.Helper()
+	f, err := os.OpenFile(d.file(name), os.O_WRONLY, 0)
+	require.NoError(d.t, err)
+	defer f.Close()
+	require.NoError(d.t, unix.SyncFileRange(int(f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE))
+}
+
+// testIsolation makes the disk hang, upon which a start there is refused for that reason.
+func testIsolation(t *testing.T, reason string, begin func(d *disk) (end func())) {
 	letHang(t)
 	d := newDisk(t, 32, "")
 	bystander := newPlace(t)
 	doomed := guest.NewNamespace(t, "doomed")
 	_, doomedEnd := guest.Veth(t, nil, doomed)
 	captureIn(t, doomed, d.file("doomed"))
-	// a file that has not reached the disk yet: to empty it is to wait for it
+	// a file that has not reached the disk yet
 	starter := newCapture(t, guest.NewNamespace(t, "starter"), genl.Settings{Logfile: ptr(d.file("starter"))})
 	require.NoError(t, os.WriteFile(starter.File, make([]byte, 300_000), 0o600))
 	hung := newCapture(t, guest.NewNamespace(t, "hung"), genl.Settings{
@@ -70,6 +85,7 @@ func testIsolation(t *testing.T, begin func(d *disk) (end func())) {
 
 	h := newHang(t, hung, begin(d), bystander)
 	h.measure("full queue", false)
+	requireRefused(t, starter.Client.Start(starter.ctx()), unix.EBUSY, reason)
 	h.ask(starter.netlink("start"), starter.netlink("set"), starter.netlink("stop"), starter.procfs("start"))
 	h.ask(hung.netlink("flush"), hung.procfs("flush"), hung.netlink("start"), hung.netlink("set"))
 	h.measure("flush and start", true)
