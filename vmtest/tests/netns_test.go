@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -130,6 +131,40 @@ func (u *udpLoad) Stop(t testing.TB) {
 	t.Helper()
 	u.stop.Store(true)
 	require.NoError(t, <-u.done)
+}
+
+// TestPacketsGoOn checks that packets get to whom they are for, however little of them is captured.
+func TestPacketsGoOn(t *testing.T) {
+	const packets = 100
+	far := guest.NewNamespace(t, "far")
+	_, end := guest.Veth(t, far, nil)
+	conn, err := net.ListenPacket("udp4", end.IPv4+":0")
+	require.NoError(t, err)
+	defer conn.Close()
+	for _, snaplen := range []uint32{14, 96, 1500} {
+		c := newCapture(t, nil, genl.Settings{DeviceName: &end.Dev, Snaplen: &snaplen})
+		c.Start()
+		require.NoError(t, far.Do(func() error {
+			to, err := net.Dial("udp4", conn.LocalAddr().String())
+			if err != nil {
+				return err
+			}
+			defer to.Close()
+			for range packets {
+				if _, err := to.Write(make([]byte, 1000)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(guest.Limit(10*time.Second))))
+		for i := range packets {
+			n, _, err := conn.ReadFrom(make([]byte, 2000))
+			require.NoError(t, err, "packet %d, snaplen %d", i, snaplen)
+			require.Equal(t, 1000, n)
+		}
+		require.GreaterOrEqual(t, len(c.StopRead().Packets), packets)
+	}
 }
 
 // checkRising checks that the numbered packets among others come in the order they were sent in.
