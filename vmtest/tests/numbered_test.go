@@ -65,8 +65,8 @@ type traffic struct {
 	done chan error
 }
 
-// startTraffic sends some frames every few milliseconds until the test ends, and now and then more than the queue of
-// a capture with these settings has room for.
+// startTraffic sends some frames every few milliseconds until the test ends, an eighth of them on a debug kernel, and now
+// and then a burst that the queue of a capture with these settings is likely to have no room for.
 func startTraffic(t testing.TB, burst int) *traffic {
 	t.Helper()
 	tr := &traffic{wire: newWire(t, 1500), stop: make(chan struct{}), done: make(chan error, 1)}
@@ -180,13 +180,26 @@ func checkTcpdumpCopies(t testing.TB, file string, f *pcapread.File, whole bool)
 	}
 }
 
+// overflow has the queue run over: its disk takes nothing until then. A burst alone may not do, where to send takes as
+// long as to write.
+func (c *capture) overflow(d *disk) {
+	c.T.Helper()
+	thaw := d.Freeze()
+	full := c.Stats().DroppedQueueFull
+	eventually(c.T, "the queue is full", func() bool { return c.Stats().DroppedQueueFull > full })
+	thaw()
+}
+
 // TestNumberedTraffic checks the traffic itself, and its packets in a file that nothing happened to.
 func TestNumberedTraffic(t *testing.T) {
+	d := newDisk(t, 16, "")
 	tr := startTraffic(t, 3)
-	c := newCapture(t, tr.rx, tr.settings())
+	settings := tr.settings()
+	settings.Logfile = ptr(d.file("capture"))
+	c := newCapture(t, tr.rx, settings)
 	c.Start()
 	kept := proto.Kept{Started: true, Sent: tr.sent.Load(), Stopped: true}
-	eventually(t, "a burst that the queue has no room for", func() bool { return c.Stats().DroppedQueueFull > 0 })
+	c.overflow(d)
 	c.waitWritten(100)
 	f := c.StopRead()
 	assert.NotZero(t, f.Drops(), "drops that a packet tells of")
