@@ -137,7 +137,7 @@ func (tr *trouble) stop(c *capture, s *site) error {
 	}
 	thaw := s.Freeze()
 	// more than there is room for
-	eventually(c.T, "packets wait", func() bool { return c.Stats().Queued > roomLeft()/1000 })
+	eventually(c.T, "packets wait", func() bool { return c.Stats().Queued > roomLeft()/900 })
 	require.ErrorIs(c.T, c.answer("stop"), unix.EINPROGRESS)
 	require.Equal(c.T, genl.StateStopping, c.Get().State)
 	thaw()
