@@ -98,7 +98,7 @@ func (s *session) run() {
 	}
 	limit := s.finalLimit()
 	end := time.AfterFunc(limit, func() {
-		s.giveUp(fmt.Sprintf("the module, or what it holds, is not gone after %s", limit))
+		s.giveUp(fmt.Sprintf("the end of the boot, from the removal of the module on, was not done after %s", limit))
 	})
 	s.final()
 	end.Stop()
@@ -106,12 +106,14 @@ func (s *session) run() {
 	s.report.close()
 }
 
-// finalLimit is how long the end of a boot may take. The search for leaks alone was seen to take two minutes.
+// finalLimit is how long the end of a boot may take. The search for leaks alone was seen to take two minutes on a slow
+// machine.
 func (s *session) finalLimit() time.Duration {
-	if s.leaks != nil {
-		return 6 * time.Minute
+	limit := 30 * time.Second
+	if s.leaks != nil && !s.broken {
+		limit += time.Minute
 	}
-	return 2 * time.Minute
+	return limit * time.Duration(max(s.plan.Slow, 1))
 }
 
 func (s *session) execute() {
@@ -151,9 +153,10 @@ func (s *session) heartbeat() {
 	}
 }
 
-// giveUp is the guest's own watchdog: what it is stuck in goes to the console before the VM ends.
+// giveUp is the guest's own watchdog: what it is stuck in goes to the console before the VM ends. That is the stacks of
+// all tasks: those that wait idly, as the module's do, are none of the blocked ones for the kernel.
 func (s *session) giveUp(text string) {
-	sysrq('w')
+	sysrq('t')
 	s.report.send(proto.Record{Kind: proto.KindProblem, Problems: []proto.Problem{{Type: "limit", Text: text}}})
 	time.Sleep(time.Second)
 	syncOut()

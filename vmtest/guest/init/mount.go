@@ -132,12 +132,21 @@ func umountOut() error {
 	return fmt.Errorf("unmount %s: %w: something still holds a file there", proto.DirOut, err)
 }
 
-// syncOut brings the results to their disk. To sync all disks is to wait for those that tests have made hang.
+// syncOut brings the results to their disk, or gives up after a while. To sync all disks is to wait for those that tests
+// have made hang.
 func syncOut() {
-	dir, err := unix.Open(proto.DirOut, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		dir, err := unix.Open(proto.DirOut, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return
+		}
+		defer unix.Close(dir)
+		_ = unix.Syncfs(dir)
+	}()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
 	}
-	defer unix.Close(dir)
-	_ = unix.Syncfs(dir)
 }
