@@ -72,11 +72,13 @@ func (n *Namespace) Try(name string, args ...string) (out string, err error) {
 // ipBatch runs commands of ip's in the namespace, all in one process: starting one takes a second on a debug kernel.
 func (n *Namespace) ipBatch(t testing.TB, commands ...string) {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "batch")
-	if err := os.WriteFile(file, []byte(strings.Join(commands, "\n")+"\n"), 0o600); err != nil {
+	file, lines := filepath.Join(t.TempDir(), "batch"), strings.Join(commands, "\n")+"\n"
+	if err := os.WriteFile(file, []byte(lines), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	n.Run(t, "ip", "-batch", file)
+	if _, err := n.Try("ip", "-batch", file); err != nil {
+		t.Fatalf("%v; the lines are:\n%s", err, lines)
+	}
 }
 
 // Do calls fn in the namespace: sockets that fn makes belong to it. A nil Namespace is the one that the test runs in.
@@ -157,12 +159,12 @@ func Veth(t testing.TB, a, b *Namespace) (*End, *End) {
 		batches[e.NS] = append(batches[e.NS], "addr add "+e.IPv4+"/24 dev "+e.Dev,
 			"addr add "+e.IPv6+"/64 dev "+e.Dev+" nodad", "link set "+e.Dev+" up")
 	}
-	(*Namespace)(nil).ipBatch(t, batches[nil]...)
 	t.Cleanup(func() {
 		if _, err := os.Stat("/sys/class/net/" + ends[0].Dev); err == nil {
 			Run(t, "ip", "link", "delete", ends[0].Dev)
 		}
 	})
+	(*Namespace)(nil).ipBatch(t, batches[nil]...)
 	delete(batches, nil)
 	for ns, commands := range batches {
 		ns.ipBatch(t, commands...)

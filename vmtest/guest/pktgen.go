@@ -3,6 +3,7 @@
 package guest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -45,9 +46,8 @@ func (p Pktgen) Run(t testing.TB) {
 		}
 	}
 	write(p.Dev, append(commands, p.Extra...)...)
-	err := StartPktgen(dir + "pgctrl")
-	if err != nil {
-		t.Fatalf("pktgen: start: %v", err)
+	if err := StartPktgen(dir + "pgctrl"); err != nil {
+		t.Fatal(err)
 	}
 	result, err := os.ReadFile(dir + p.Dev)
 	if err != nil || !strings.Contains(string(result), "Result: OK") {
@@ -58,18 +58,22 @@ func (p Pktgen) Run(t testing.TB) {
 // StartPktgen has pktgen start, and returns when it has ended. It is told so in its file pgctrl by a thread that gets no
 // signals: any, such as that of a child's end, is a ^C for pktgen, which then stops and says nothing.
 func StartPktgen(pgctrl string) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	runtime.LockOSThread() // and unlocked only as it was: a thread without signals dies with its goroutine
 	var all, old unix.Sigset_t
 	for i := range all.Val {
 		all.Val[i] = ^all.Val[i]
 	}
 	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &all, &old); err != nil {
+		runtime.UnlockOSThread()
 		return fmt.Errorf("block signals: %w", err)
 	}
 	err := os.WriteFile(pgctrl, []byte("start\n"), 0)
-	if merr := unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil); err == nil && merr != nil {
-		err = fmt.Errorf("unblock signals: %w", merr)
+	if err != nil {
+		err = fmt.Errorf("pktgen: start: %w", err)
 	}
+	if merr := unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil); merr != nil {
+		return errors.Join(err, fmt.Errorf("unblock signals: %w", merr))
+	}
+	runtime.UnlockOSThread()
 	return err
 }

@@ -77,11 +77,11 @@ func testIsolation(t *testing.T, reason string, begin func(d *disk) (end func())
 	hung.Start()
 	load := startFlood(t, hung.NS, "load0", floodSpec{Rate: 2000})
 	hung.waitWritten(100)
-	defer func() { // a cleanup is too late to ask
+	t.Cleanup(func() { // once the hang has ended: to ask before could hang, too
 		if t.Failed() {
-			t.Logf("the capture whose disk hung: %+v, %+v", failureOf(hung.Get()), hung.Stats())
+			hung.tell()
 		}
-	}()
+	})
 
 	h := newHang(t, hung, begin(d), bystander)
 	h.measure("full queue", false)
@@ -123,6 +123,15 @@ func testIsolation(t *testing.T, reason string, begin func(d *disk) (end func())
 	starter.Set(genl.Settings{Logfile: &starter.File})
 	starter.Start()
 	starter.Stop()
+}
+
+// tell logs what the capture has come to. The test's own context is over by the time of a cleanup.
+func (c *capture) tell() {
+	ctx, cancel := context.WithTimeout(context.Background(), guest.Limit(commandLimit))
+	defer cancel()
+	got, err := c.Client.Get(ctx)
+	stats, serr := c.Client.Stats(ctx)
+	c.T.Logf("the capture whose disk hung: %+v, %+v (%v)", got, stats, errors.Join(err, serr))
 }
 
 // checkDelivered checks the file of a capture whose namespace is gone.
@@ -182,19 +191,23 @@ func (h *hang) End() {
 }
 
 // ask repeats commands until the end, each on its own. It is the time that they take which matters, not their answers:
-// those that are refused at once rest, or they would take the processors from what is measured.
+// those that are answered at once rest on a debug kernel, or they would take the processors from what is measured.
 func (h *hang) ask(commands ...func()) {
 	for _, command := range commands {
 		h.busy.Add(1)
 		go func() {
 			defer h.busy.Done()
 			for {
+				begin := time.Now()
+				command()
+				rest := time.Duration(0)
+				if guest.Debug() {
+					rest = 20*time.Millisecond - time.Since(begin)
+				}
 				select {
 				case <-h.over:
 					return
-				default:
-					command()
-					time.Sleep(20 * time.Millisecond)
+				case <-time.After(rest):
 				}
 			}
 		}()

@@ -131,15 +131,15 @@ func (r *netlinkRig) look() counted {
 	r.T.Helper()
 	_, err := r.w.exchange(netlinkMessage(r.m.family, requestFlags, header(genl.CmdStats)))
 	require.NoError(r.T, err)
-	return r.counted()
+	return r.countedBeside(r.w.answers[genl.CmdStats])
 }
 
-// counted sees the file, beside the last answer to stats.
-func (r *netlinkRig) counted() counted {
+// countedBeside sees the file, beside an answer to stats.
+func (r *netlinkRig) countedBeside(stats []byte) counted {
 	r.T.Helper()
 	info, err := os.Stat(r.File)
 	require.NoError(r.T, err)
-	return counted{Stats: string(r.w.answers[genl.CmdStats]), File: fileState{Mode: info.Mode(), Size: info.Size(), ModTime: info.ModTime()}}
+	return counted{Stats: string(stats), File: fileState{Mode: info.Mode(), Size: info.Size(), ModTime: info.ModTime()}}
 }
 
 // fullTmpfs mounts a file system that takes files, and not a byte in them.
