@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -207,7 +206,7 @@ func removed(t *testing.T) *site {
 	}
 }
 
-// scsiDisk waits for the only SCSI disk.
+// scsiDisk waits for the only SCSI disk. Its node may be there a moment before it can be opened.
 func scsiDisk(t testing.TB) (name string) {
 	t.Helper()
 	eventually(t, "the disk is there", func() bool {
@@ -217,8 +216,11 @@ func scsiDisk(t testing.TB) (name string) {
 			return false
 		}
 		name = filepath.Base(found[0])
-		_, err = os.Stat("/dev/" + name)
-		return err == nil && !strings.Contains(name, "/")
+		dev, err := os.Open("/dev/" + name)
+		if err != nil {
+			return false
+		}
+		return dev.Close() == nil
 	})
 	return name
 }
