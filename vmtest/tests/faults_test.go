@@ -173,6 +173,33 @@ func TestDeviceMoved(t *testing.T) {
 	c.checkNextStart("load0")
 }
 
+// TestDeviceType changes the type of the captured device, as a tun allows. What comes then is of another interface: the
+// old one's link type is in the file.
+func TestDeviceType(t *testing.T) {
+	const rawIP = 519 // ARPHRD_RAWIP
+	tun := newTun(t, nil, "load0")
+	c := newCapture(t, nil, genl.Settings{DeviceName: ptr("load0")})
+	events := c.listen()
+	c.Start()
+	expect(t, events, genl.EventStarted)
+	send := func(n int) {
+		for i := range n {
+			require.NoError(t, tun.send(numberedFrame(uint64(i))[etherHeader:]))
+		}
+	}
+	send(5)
+	guest.Run(t, "ip", "link", "set", "load0", "down")
+	require.NoError(t, unix.IoctlSetInt(tun.fd, unix.TUNSETLINK, rawIP))
+	expect(t, events, genl.EventDeviceGone)
+	expect(t, events, genl.EventDeviceBack)
+	guest.Run(t, "ip", "link", "set", "load0", "up")
+	send(7)
+	f := c.StopRead()
+	require.Len(t, f.Interfaces, 2)
+	assert.EqualValues(t, 5, f.Interfaces[0].Packets)
+	assert.EqualValues(t, 7, f.Interfaces[1].Packets)
+}
+
 // TestModuleRemoved removes the module under a capture under load. Its file is closed and whole, and the module loads
 // and captures again.
 func TestModuleRemoved(t *testing.T) {
