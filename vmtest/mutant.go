@@ -159,7 +159,7 @@ func (n *nursery) healthy(ctx context.Context, list []Mutant, kernels ...string)
 		}
 		for _, t := range res.Tests {
 			if t.Result != proto.Pass {
-				return fmt.Errorf("%s does not pass on %s without a mutant: %s", t.Name, kernel, t.Reason)
+				return fmt.Errorf("%s does not pass on %s without a mutant: %s\n%s", t.Name, kernel, t.Reason, t.Output)
 			}
 		}
 	}
