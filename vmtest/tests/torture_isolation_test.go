@@ -32,11 +32,7 @@ func inTurn(n int) time.Duration { return time.Duration(n)*2*time.Second + atOnc
 // to do with it.
 func TestTortureIsolation(t *testing.T) {
 	t.Run("suspended", func(t *testing.T) {
-		testIsolation(t, "logfile: the file system does not answer", func(d *disk) func() {
-			d.Hang()
-			d.writeOut("starter")
-			return d.Resume
-		})
+		testIsolation(t, "logfile: the file system does not answer", func(d *disk) func() { return d.hangWriting("starter") })
 	})
 	t.Run("frozen", func(t *testing.T) {
 		testIsolation(t, "logfile: the file system is frozen", func(d *disk) func() { return d.Freeze() })
@@ -50,13 +46,22 @@ func letHang(t *testing.T) {
 	guest.Tune(t, "/proc/sys/kernel/hung_task_timeout_secs", "900")
 }
 
-// writeOut has the kernel begin to write a file to the disk, and does not wait for it: whoever empties the file does.
-func (d *disk) writeOut(name string) {
+// hangWriting has the disk hang, and then the kernel write a file there: whoever empties that waits for it. The write may
+// have to wait itself, for what it reads to find room.
+func (d *disk) hangWriting(name string) (resume func()) {
 	d.t.Helper()
 	f, err := os.OpenFile(d.file(name), os.O_WRONLY, 0)
 	require.NoError(d.t, err)
-	defer f.Close()
-	require.NoError(d.t, unix.SyncFileRange(int(f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE))
+	d.Hang()
+	done := make(chan error, 1)
+	go func() {
+		err := unix.SyncFileRange(int(f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE)
+		done <- errors.Join(err, f.Close())
+	}()
+	return func() {
+		d.Resume()
+		assert.NoError(d.t, <-done)
+	}
 }
 
 // testIsolation makes the disk hang, upon which a start there is refused for that reason.
