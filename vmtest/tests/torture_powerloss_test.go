@@ -117,11 +117,9 @@ func TestTorturePowerLoss(t *testing.T) {
 func captureLogged(t testing.TB, d *loggedDisk, rnd *rand.Rand) map[string]proto.Kept {
 	t.Helper()
 	tr := startTraffic(t, 3)
-	c := newCapture(t, tr.rx, tr.settings())
-	c.File = d.file("capture")
 	settings := tr.settings()
-	settings.Logfile = &c.File
-	c.Set(settings)
+	settings.Logfile = ptr(d.file("capture"))
+	c := newCapture(t, tr.rx, settings)
 	c.Start()
 	now := proto.Kept{Started: true, Sent: tr.sent.Load()}
 	kept := map[string]proto.Kept{}
@@ -183,16 +181,16 @@ func checkPowerLosses(t testing.TB, fs fileSystem, log *logwrites.Log, cuts []in
 		}
 		if slices.Contains(cuts, i) {
 			require.NoError(t, copySparse(disk, image))
-			require.NoError(t, unix.Mount(dev, dir, fs.name, 0, ""))
-			found = append(found, checkPowerLoss(t, dir, now))
+			found = append(found, checkPowerLoss(t, fs, dev, dir, now))
 		}
 	}
 	t.Logf("packets in the file at each moment: %v", found)
 }
 
-// checkPowerLoss reads the capture file of a disk after a power cut, and unmounts it.
-func checkPowerLoss(t testing.TB, dir string, kept proto.Kept) (packets int) {
+// checkPowerLoss mounts a disk after a power cut, for as long as it reads the capture file there.
+func checkPowerLoss(t testing.TB, fs fileSystem, dev, dir string, kept proto.Kept) (packets int) {
 	t.Helper()
+	require.NoError(t, unix.Mount(dev, dir, fs.name, 0, ""))
 	defer func() { require.NoError(t, unix.Unmount(dir, 0)) }()
 	return checkKept(t, filepath.Join(dir, "capture"), kept)
 }
