@@ -205,14 +205,14 @@ func (h *hang) ask(commands ...func()) {
 			for {
 				begin := time.Now()
 				command()
-				rest := time.Duration(0)
+				pause := time.Duration(0)
 				if guest.Debug() {
-					rest = 20*time.Millisecond - time.Since(begin)
+					pause = 20*time.Millisecond - time.Since(begin)
 				}
 				select {
 				case <-h.over:
 					return
-				case <-time.After(rest):
+				case <-time.After(pause):
 				}
 			}
 		}()
