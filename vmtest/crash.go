@@ -127,7 +127,7 @@ func (c *crash) kill(ctx context.Context, serial string, m moment) (*Test, error
 	}
 }
 
-// boot is kill, but gives nothing if it only showed that KVM does not work here.
+// boot is kill, but gives nothing if the emulator was to blame.
 func (c *crash) boot(ctx context.Context, serial string, m moment, log *os.File) (t *Test, err error) {
 	accel, why, err := c.h.accel()
 	if err != nil {
@@ -150,7 +150,7 @@ func (c *crash) boot(ctx context.Context, serial string, m moment, log *os.File)
 	v := newVictim(m)
 	b.started = func(p *process) { v.vm = p }
 	end, err := b.run(ctx, &logged{sink: v, log: log})
-	if err != nil || c.h.fallBack(accel, end) {
+	if err != nil || c.h.again(accel, end) {
 		return nil, err
 	}
 	return v.test(crashTests+"/"+serial, end), c.keep(serial, v, b.file("out.img"))

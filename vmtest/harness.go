@@ -27,6 +27,7 @@ type Harness struct {
 	Progress *Progress
 
 	kvmBroken string // why KVM, although there, is not used
+	died      bool   // the last boot under TCG died before init was up
 }
 
 // Defaults of what a boot may take. A user's TIMEOUT replaces the limit of one boot.
@@ -130,13 +131,23 @@ func (h *Harness) accel() (Accel, string, error) {
 	return ChooseAccel(h.Options)
 }
 
-// fallBack says whether KVM was to blame for a boot, and gives it up then.
-func (h *Harness) fallBack(a Accel, e ending) bool {
-	if a != KVM || !e.NeverUp || h.Options.Accel == string(KVM) {
+// again says whether the emulator was to blame for a boot, which is then worth another one. KVM is given up. TCG has one
+// more try: QEMU before 8.1 may run an instruction that another processor has just patched (its commit deba78709ae8), and
+// a kernel patches itself as it boots ("int3" in sched_clock_cpu). ksnif is not loaded before init is up.
+func (h *Harness) again(a Accel, e ending) bool {
+	switch {
+	case !e.NeverUp:
+		h.died = false
 		return false
+	case a == KVM && h.Options.Accel != string(KVM):
+		h.kvmBroken = "a boot with KVM failed, " + e.Reason
+		return true
+	case a == TCG && !e.Limit && !h.died:
+		h.died = true
+		h.Progress.Line("the kernel died before init was up (%s), which TCG may cause: booting once more", e.Reason)
+		return true
 	}
-	h.kvmBroken = "a boot with KVM failed, " + e.Reason
-	return true
+	return false
 }
 
 func (h *Harness) plan(mode proto.Mode, kernel string, g Guest, a Accel, o Options) proto.Plan {

@@ -68,7 +68,7 @@ func emptyDir(dir string) error {
 	return os.MkdirAll(dir, 0o755)
 }
 
-// single is a VM that runs one thing, a script or a shell: one boot, or two if KVM does not work.
+// single is a VM that runs one thing, a script or a shell: one boot, or one more if the emulator was to blame for its end.
 type single struct {
 	h       *Harness
 	kernel  string
@@ -130,7 +130,7 @@ func (s *single) boot(ctx context.Context, log *os.File) (again bool, err error)
 	if err != nil {
 		return false, err
 	}
-	if s.h.fallBack(accel, end) {
+	if s.h.again(accel, end) {
 		return true, nil
 	}
 	s.judge.finishBoot(end)

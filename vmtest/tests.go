@@ -195,7 +195,7 @@ func (t *testLoop) boots(ctx context.Context, log *os.File) error {
 	return nil
 }
 
-// boot runs one boot, and says whether it only showed that KVM does not work here.
+// boot runs one boot, and says whether another is due because the emulator was to blame for its end.
 func (t *testLoop) boot(ctx context.Context, names []string, log *os.File) (fell bool, err error) {
 	accel, why, err := t.h.accel()
 	if err != nil {
@@ -226,7 +226,7 @@ func (t *testLoop) boot(ctx context.Context, names []string, log *os.File) (fell
 		t.interrupt(err)
 		return false, err
 	}
-	if t.h.fallBack(accel, end) {
+	if t.h.again(accel, end) {
 		return true, nil
 	}
 	t.judge.finishBoot(end)

@@ -5,6 +5,7 @@ package vmtest
 import (
 	"context"
 	"errors"
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -151,4 +152,21 @@ func TestWatcherTellsWhenUp(t *testing.T) {
 		w.take(m)
 	}
 	assert.Equal(t, heard{"console hello", "up", "record boot", "record alive"}, said)
+}
+
+// TestAgain: what the emulator does wrong is no failure of ksnif, but a kernel that never boots is one.
+func TestAgain(t *testing.T) {
+	dead := ending{Reason: "Kernel panic - x", NeverUp: true}
+	mute := ending{Reason: "silence", Limit: true, NeverUp: true}
+	h := &Harness{Progress: newQuiet(io.Discard)}
+	assert.False(t, h.again(TCG, ending{Reason: "Kernel panic - x"}), "init was up")
+	assert.False(t, h.again(TCG, mute), "the host ended it")
+	assert.True(t, h.again(TCG, dead))
+	assert.False(t, h.again(TCG, dead), "twice in a row")
+	assert.False(t, h.again(TCG, ending{}))
+	assert.True(t, h.again(TCG, dead), "a boot in between was good")
+	assert.True(t, h.again(KVM, mute))
+	assert.NotEmpty(t, h.kvmBroken)
+	forced := &Harness{Options: Options{Accel: "kvm"}}
+	assert.False(t, forced.again(KVM, mute), "the user wants KVM")
 }
