@@ -46,6 +46,7 @@ type crash struct {
 	guest Guest
 	dir   string // what goes to the machine that looks at the disks
 	rnd   *rand.Rand
+	snap  *snapshot // what all go on from, or nothing
 	disks []proto.Disk
 	files []Disk
 }
@@ -86,9 +87,15 @@ func (h *Harness) Crash(ctx context.Context, r TestRun) (*Result, error) {
 }
 
 // killAll kills one machine after the other.
-func (c *crash) killAll(ctx context.Context, res *Result) error {
+func (c *crash) killAll(ctx context.Context, res *Result) (err error) {
 	if err := emptyDir(c.dir); err != nil {
 		return err
+	}
+	if err := c.prepare(ctx); err != nil {
+		return err
+	}
+	if c.snap != nil {
+		defer func() { err = errors.Join(err, c.snap.remove()) }()
 	}
 	n := crashNormal
 	if c.h.Options.Long {
@@ -113,9 +120,24 @@ func (c *crash) killAll(ctx context.Context, res *Result) error {
 	return nil
 }
 
-// kill boots a machine, kills it and keeps its disk.
+// prepare makes the snapshot, where a boot is slow.
+func (c *crash) prepare(ctx context.Context) error {
+	accel, _, err := c.h.accel()
+	if err != nil || accel == KVM || c.h.Options.Icount {
+		return err
+	}
+	log, err := os.Create(c.file("snapshot.log"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	c.snap, err = c.photograph(ctx, log)
+	return err
+}
+
+// kill kills a machine and keeps its disk.
 func (c *crash) kill(ctx context.Context, serial string, m moment) (*Test, error) {
-	log, err := os.Create(filepath.Join(c.dir, serial+".log"))
+	log, err := os.Create(c.file(serial + ".log"))
 	if err != nil {
 		return nil, err
 	}
@@ -129,9 +151,36 @@ func (c *crash) kill(ctx context.Context, serial string, m moment) (*Test, error
 
 // boot is kill, but gives nothing if the emulator was to blame.
 func (c *crash) boot(ctx context.Context, serial string, m moment, log *os.File) (t *Test, err error) {
-	accel, why, err := c.h.accel()
+	b, accel, err := c.newBoot(ctx, log)
 	if err != nil {
 		return nil, err
+	}
+	defer func() { err = errors.Join(err, b.clean()) }()
+	v := newVictim(m)
+	if b.from = c.snap; b.from != nil {
+		if err := copyTree(c.snap.disk, b.file("out.img")); err != nil {
+			return nil, err
+		}
+		for _, r := range c.snap.records {
+			v.record(r)
+		}
+	}
+	b.started = func(p *process) {
+		v.vm = p
+		fmt.Fprintln(p.input) // it need not wait
+	}
+	end, err := b.run(ctx, &logged{sink: v, log: log})
+	if err != nil || c.h.again(accel, end) {
+		return nil, err
+	}
+	return v.test(crashTests+"/"+serial, end), c.keep(serial, v, b.file("out.img"))
+}
+
+// newBoot prepares the boot of a machine that is to be killed.
+func (c *crash) newBoot(ctx context.Context, log *os.File) (*boot, Accel, error) {
+	accel, why, err := c.h.accel()
+	if err != nil {
+		return nil, "", err
 	}
 	o := c.h.options(c.guest, accel, crashTimeout)
 	o.OutMB = crashOutMB
@@ -140,25 +189,23 @@ func (c *crash) boot(ctx context.Context, serial string, m moment, log *os.File)
 	}
 	plan := c.h.plan(proto.ModeTests, c.run.Kernel, c.guest, accel, o)
 	plan.Tests = []string{crashVictim}
-	c.h.announce(c.guest, accel, why)
+	if c.snap == nil {
+		c.h.announce(c.guest, accel, why)
+	}
 	b, err := newBoot(ctx, c.h.out("tmp"), c.guest, plan, o, accel)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	defer func() { err = errors.Join(err, b.clean()) }()
 	b.log = log
-	v := newVictim(m)
-	b.started = func(p *process) { v.vm = p }
-	end, err := b.run(ctx, &logged{sink: v, log: log})
-	if err != nil || c.h.again(accel, end) {
-		return nil, err
-	}
-	return v.test(crashTests+"/"+serial, end), c.keep(serial, v, b.file("out.img"))
+	return b, accel, nil
 }
+
+// file is a path in the folder of this part.
+func (c *crash) file(name string) string { return filepath.Join(c.dir, name) }
 
 // keep puts the victim's disk among those to look at.
 func (c *crash) keep(serial string, v *victim, image string) error {
-	file := filepath.Join(c.dir, serial+".img")
+	file := c.file(serial + ".img")
 	c.disks = append(c.disks, proto.Disk{Serial: serial, Moment: v.moment.String(), Files: v.files})
 	c.files = append(c.files, Disk{Serial: serial, File: file})
 	return os.Rename(image, file)
@@ -166,7 +213,7 @@ func (c *crash) keep(serial string, v *victim, image string) error {
 
 // look boots a machine that looks at all disks, and has tshark read what it brings back.
 func (c *crash) look(ctx context.Context, res *Result) error {
-	in := filepath.Join(c.dir, "in")
+	in := c.file("in")
 	if err := os.Mkdir(in, 0o755); err != nil {
 		return err
 	}

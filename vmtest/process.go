@@ -29,6 +29,7 @@ type process struct {
 	report  net.Conn
 	output  net.Conn
 	input   net.Conn
+	monitor net.Conn      // of a machine that is controlled, or nil
 	done    chan struct{} // closed when QEMU is gone
 	err     error         // then: how it exited
 }
@@ -80,7 +81,18 @@ func (m *machine) start(ctx context.Context) (*process, error) {
 		files = append(files, file)
 		channels = append(channels, channel{name: e.name, fd: 3 + i})
 	}
-	p.cmd = exec.CommandContext(ctx, qemuProgram, m.args(channels)...)
+	args := m.args(channels)
+	if m.control {
+		conn, file, err := socketPair()
+		if err != nil {
+			p.closeChannels()
+			return nil, err
+		}
+		p.monitor = conn
+		args = append(args, "-chardev", fmt.Sprintf("socket,id=control,fd=%d", 3+len(files)), "-mon", "chardev=control,mode=control")
+		files = append(files, file)
+	}
+	p.cmd = exec.CommandContext(ctx, qemuProgram, args...)
 	p.cmd.ExtraFiles = files
 	p.cmd.Stderr = &p.stderr
 	// ^C on the terminal is this process's to handle; if it dies itself, QEMU must not stay.
@@ -131,7 +143,7 @@ func (p *process) endInput() {
 }
 
 func (p *process) closeChannels() {
-	for _, c := range []net.Conn{p.console, p.report, p.output, p.input} {
+	for _, c := range []net.Conn{p.console, p.report, p.output, p.input, p.monitor} {
 		if c != nil {
 			c.Close()
 		}
@@ -143,12 +155,15 @@ func (p *process) commandLine() string {
 	words := make([]string, len(p.cmd.Args))
 	for i, a := range p.cmd.Args {
 		if strings.ContainsAny(a, " \t\"'$&|;<>()*?") {
-			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+			a = shellWord(a)
 		}
 		words[i] = a
 	}
 	return strings.Join(words, " ")
 }
+
+// shellWord quotes a word for the shell.
+func shellWord(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // socketPair returns this process's end and the one for QEMU.
 func socketPair() (net.Conn, *os.File, error) {

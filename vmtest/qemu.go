@@ -53,6 +53,8 @@ type machine struct {
 	outDisk string
 	inDisk  string
 	disks   []Disk
+	control bool   // by process.monitor
+	from    string // file with the state of a machine to go on from
 	// warns means that the kernel goes on after a warning: it reports races as warnings, those of others too.
 	warns  bool
 	append []string
@@ -65,6 +67,10 @@ const plainIRQs = "acpi=noirq"
 // urgentRCU has RCU go on in threads that come before all others. On a slow machine a load of packets otherwise leaves
 // it no time: rmmod was seen to wait for over a minute for the callbacks of network namespaces.
 const urgentRCU = "rcutree.use_softirq=0 rcutree.kthread_prio=1"
+
+// earlyRandom has the kernel take the processor's random numbers, as Debian's do. It otherwise goes without a seed for
+// minutes, and computes each number that it gives from all it has got so far.
+const earlyRandom = "random.trust_cpu=on"
 
 // markedCaches marks the slab caches for failslab's cache-filter: all but those of the kernel's own detectors, which
 // would give up for good. 6.1 takes no marks later.
@@ -103,6 +109,9 @@ func (m *machine) args(channels []channel) []string {
 	}
 	if m.opts.GDB != "" {
 		args = append(args, "-S", "-gdb", "tcp:127.0.0.1:"+m.opts.GDB)
+	}
+	if m.from != "" {
+		args = append(args, "-incoming", "exec:cat "+shellWord(m.from))
 	}
 	return append(args, m.opts.Extra...)
 }

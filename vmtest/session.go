@@ -66,6 +66,8 @@ type boot struct {
 	dir     string        // temporary, removed by clean
 	silence time.Duration // silence limit, if not the default
 	log     io.Writer
+	control bool           // QEMU takes commands
+	from    *snapshot      // the machine goes on from there, or boots
 	started func(*process) // called when QEMU runs
 	up      func(*process) // called when the guest's init reports: KVM may be given up before that
 }
@@ -184,13 +186,17 @@ func (b *boot) run(ctx context.Context, to sink) (ending, error) {
 		initrd: b.file("initrd"), outDisk: b.file("out.img"), disks: b.guest.Disks, warns: has(b.guest.Kernel, "KCSAN"),
 	}
 	if isDebug(b.guest.Kernel) {
-		m.append = append(m.append, plainIRQs, urgentRCU)
+		m.append = append(m.append, plainIRQs, urgentRCU, earlyRandom)
 	}
 	if has(b.guest.Kernel, "FAILSLAB") {
 		m.append = append(m.append, markedCaches())
 	}
 	if b.guest.In != "" {
 		m.inDisk = b.file("in.img")
+	}
+	m.control = b.control
+	if b.from != nil {
+		m.from = b.from.state
 	}
 	p, err := m.start(ctx)
 	if err != nil {
@@ -204,7 +210,7 @@ func (b *boot) run(ctx context.Context, to sink) (ending, error) {
 	go readConsole(p.console, messages)
 	go readRecords(p.report, messages)
 	go readOutput(p.output, messages)
-	w := &watcher{boot: b, vm: p, sink: to, onUp: func() {
+	w := &watcher{boot: b, vm: p, sink: to, up: b.from != nil, onUp: func() {
 		if b.up != nil {
 			b.up(p)
 		}

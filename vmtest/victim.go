@@ -48,6 +48,7 @@ type victim struct {
 	vm      killer
 	files   []proto.Kept // as it was said last
 	seen    int          // how often it was at the moment's step
+	ready   bool         // it waits for the word to capture
 	partial string       // of a line
 	bad     error
 	killed  atomic.Bool
@@ -81,6 +82,10 @@ func (v *victim) step(text string) {
 	var s proto.Step
 	if err := json.Unmarshal([]byte(text), &s); err != nil {
 		v.bad = fmt.Errorf("the machine says %q: %w", text, err)
+		return
+	}
+	if s.Name == proto.StepReady {
+		v.ready = true
 		return
 	}
 	if n := len(v.files); n > 0 && v.files[n-1].File == s.Kept.File {

@@ -53,6 +53,7 @@ func (f *Fault) reset() {
 	// more would print stacks, which look like reports of trouble
 	f.Set("verbose", 0)
 	f.Set("task-filter", "N")
+	f.Set("stacktrace-depth", 32)
 	f.Within(0, ^uint64(0))
 	for name, value := range map[string]string{ // what only some have
 		"ignore-gfp-wait": "Y", "ignore-gfp-highmem": "Y", "cache-filter": "N", "min-order": "1", "inject": " ",

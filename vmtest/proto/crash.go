@@ -6,8 +6,10 @@ package proto
 // rest of the line is a [Step].
 const CrashWord = "crash: "
 
-// The steps of a capture, in order; flushing and flushed come several times.
+// The steps of a capture, in order; flushing and flushed come several times. At ready there is none yet, and the machine
+// waits for a line on its input.
 const (
+	StepReady    = "ready"
 	StepStarting = "starting"
 	StepStarted  = "started"
 	StepFlushing = "flushing"

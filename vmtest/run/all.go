@@ -28,7 +28,7 @@ type allRun struct {
 }
 
 // tortureSet are the tests that have a long size, and those that are in the module. faults are those of them that need
-// a debug kernel: on one they take about as long as the others, machines that are killed included.
+// a debug kernel: on one they take, with the machines that are killed, about as long as the others.
 const tortureSet = "^Test(Torture|KUnit)"
 
 func faults() string { return "^(" + strings.Join(vmtest.NeedDebug(), "|") + ")$" }
@@ -107,8 +107,8 @@ func (a *allRun) torture(kernel string) []lane {
 	r := vmtest.TestRun{Kernel: kernel, Binary: a.flags.binary(a.binary), Run: faults(), Where: name + "-" + a.flags.config + "-faults"}
 	rest := vmtest.TestRun{Kernel: kernel, Binary: r.Binary, Run: tortureSet, Skip: faults()}
 	return []lane{
-		{name + " faults", []part{tests("faults on "+kernel, r)}},
-		{name, []part{tests("torture on "+kernel, rest), crash(rest)}},
+		{name + " faults", []part{tests("faults on "+kernel, r), crash(rest)}},
+		{name, []part{tests("torture on "+kernel, rest)}},
 	}
 }
 

@@ -126,8 +126,8 @@ func newCrash(f *flags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "crash",
 		Short: "Kill VMs that capture, and read what is on their disks",
-		Long: "Boots the kernel over and over, kills QEMU at moments of a capture that the seed chooses, and checks in one\n" +
-			"more boot that the capture files have all that was promised. LONG=1 kills 50 VMs, not 10.\n" + environment,
+		Long: "Kills QEMU at moments of a capture that the seed chooses, and checks in one more boot that the capture files\n" +
+			"have all that was promised. LONG=1 kills 50 VMs, not 10. Without KVM all go on from a snapshot of one boot.\n" + environment,
 	}
 	f.counted(cmd, func(ctx context.Context, h *vmtest.Harness) (*vmtest.Result, error) {
 		return h.Crash(ctx, vmtest.TestRun{Kernel: f.kernel, Binary: f.binary("")})

@@ -23,13 +23,13 @@ func TestLanesOfKernels(t *testing.T) {
 			"6.12": {"kernel 6.12", "files of 6.12", "crash 6.12"},
 		}},
 		"torture on a debug kernel": {allRun{kernels: "6.1", debug: "debug-6.1"}, map[string][]string{
-			"debug-6.1 faults": {"faults on debug-6.1"},
-			"debug-6.1":        {"torture on debug-6.1", "crash debug-6.1"},
+			"debug-6.1 faults": {"faults on debug-6.1", "crash debug-6.1"},
+			"debug-6.1":        {"torture on debug-6.1"},
 			"host":             {"the host"}, "harness": {"the harness"}, "6.1": {"kernel 6.1", "files of 6.1"},
 		}},
 		"the long size": {allRun{kernels: "debug-6.1", long: true}, map[string][]string{
-			"debug-6.1 faults": {"faults on debug-6.1"},
-			"debug-6.1":        {"torture on debug-6.1", "crash debug-6.1"},
+			"debug-6.1 faults": {"faults on debug-6.1", "crash debug-6.1"},
+			"debug-6.1":        {"torture on debug-6.1"},
 			"host":             {"the host"}, "harness": {"the harness"},
 		}},
 		"all on it": {allRun{kernels: "debug-6.1", debug: "debug-6.1"}, map[string][]string{

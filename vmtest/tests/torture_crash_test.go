@@ -35,6 +35,8 @@ func TestTortureCrashVictim(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(guest.Seed(t), 0))
 	tr := startTraffic(t, 5)
 	c := newCapture(t, tr.rx, tr.settings())
+	tellStep(t, proto.StepReady, proto.Kept{})
+	waitForHost(t)
 	for i := 1; ; i++ {
 		kept := proto.Kept{File: fmt.Sprintf("capture%d", i)}
 		c.Set(genl.Settings{Logfile: ptr(filepath.Join(proto.DirOut, kept.File))})
@@ -55,6 +57,27 @@ func TestTortureCrashVictim(t *testing.T) {
 		kept.Stopped, kept.Packets = true, c.Stats().Written
 		tellStep(t, proto.StepStopped, kept)
 	}
+}
+
+// waitForHost waits for a line from the host.
+func waitForHost(t testing.TB) {
+	t.Helper()
+	names, err := filepath.Glob("/sys/class/virtio-ports/*/name")
+	require.NoError(t, err)
+	for _, file := range names {
+		name, err := os.ReadFile(file)
+		require.NoError(t, err)
+		if strings.TrimSpace(string(name)) != proto.PortInput {
+			continue
+		}
+		port, err := os.Open(filepath.Join("/dev", filepath.Base(filepath.Dir(file))))
+		require.NoError(t, err)
+		defer port.Close()
+		_, err = port.Read(make([]byte, 1))
+		require.NoError(t, err)
+		return
+	}
+	t.Fatalf("no port %s among %v", proto.PortInput, names)
 }
 
 // TestTortureCrashDisks mounts the disks of all machines that were killed, and reads the capture files there. The host

@@ -66,6 +66,8 @@ func (h *hookFault) run(t *testing.T) {
 	fault := guest.NewFault(t, h.fault)
 	h.set(fault)
 	fault.Within(guest.Symbol(t, "hook_fn"))
+	// So far the stack of each allocation in the kernel is read, for most of them in vain.
+	fault.Set("stacktrace-depth", 16)
 	quietDummy(t, nil, "fail0")
 	guest.Run(t, "ip", "link", "set", "fail0", "mtu", "65000")
 	c := newCapture(t, nil, genl.Settings{DeviceName: ptr("fail0"), IO: &h.io, QueueSize: ptr[uint64](failQueueBytes)})
