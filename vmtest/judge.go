@@ -232,6 +232,9 @@ func (j *judge) finish(t *Test) {
 	j.onEnd(t)
 }
 
+// neverUp is the type of the problem of a kernel that did not come as far as ksnif.
+const neverUp = "boot"
+
 // finishBoot judges the boot as a whole.
 func (j *judge) finishBoot(e ending) {
 	j.closeConsole()
@@ -243,6 +246,8 @@ func (j *judge) finishBoot(e ending) {
 		reason = fmt.Sprintf("the guest's verdict is %q, without a reason", j.verdict.Result)
 	}
 	switch {
+	case e.NeverUp:
+		j.outside.blame(proto.Problem{Type: neverUp, Text: reason})
 	case j.running != nil:
 		if reason == "" {
 			reason = "the guest gave its verdict while the test still ran"

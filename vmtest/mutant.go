@@ -178,14 +178,23 @@ func (n *nursery) try(ctx context.Context, m Mutant, kernel string) (Fate, error
 		return fate, err
 	}
 	fate.Seconds = time.Since(start).Seconds()
+	fate.Killed, fate.By, err = m.killed(res)
+	return fate, err
+}
+
+// killed says whether the mutant is, and what by. A kernel that dies before ksnif is loaded says nothing of it.
+func (m Mutant) killed(res *Result) (killed bool, by string, err error) {
 	for _, t := range res.Tests {
+		if slices.ContainsFunc(t.Problems, func(p proto.Problem) bool { return p.Type == neverUp }) {
+			return false, "", fmt.Errorf("the kernel does not boot, which is not the mutant's doing: %s", t.Reason)
+		}
 		// What shows when the module goes (a leak, a file that is still open) is outside of tests: with a
 		// single test in the boot there is nobody else to have brought it about.
 		if t.Result == proto.Fail && (t.Name == m.Test || t.Name == Outside) {
-			fate.Killed, fate.By = true, t.Reason
+			killed, by = true, t.Reason
 		}
 	}
-	return fate, nil
+	return killed, by, nil
 }
 
 func (n *nursery) test(ctx context.Context, kernel, module string, names []string) (*Result, error) {

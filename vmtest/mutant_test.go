@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"ksnif/vmtest/proto"
 )
 
 func TestReadMutants(t *testing.T) {
@@ -58,4 +60,29 @@ func TestMutantsFit(t *testing.T) {
 		assert.NoError(t, err, m.Name)
 		assert.Contains(t, names, m.Test, m.Name)
 	}
+}
+
+func TestMutantKilled(t *testing.T) {
+	m := Mutant{Test: "TestA"}
+	result := func(name string, result proto.Result, problems ...proto.Problem) *Result {
+		return &Result{Tests: []*Test{{Name: name, Result: result, Reason: "why", Problems: problems}}}
+	}
+	for name, c := range map[string]struct {
+		res    *Result
+		killed bool
+	}{
+		"it passes":        {result("TestA", proto.Pass), false},
+		"it fails":         {result("TestA", proto.Fail), true},
+		"another fails":    {result("TestB", proto.Fail), false},
+		"the module leaks": {result(Outside, proto.Fail, proto.Problem{Type: "leak"}), true},
+	} {
+		killed, _, err := m.killed(c.res)
+		assert.NoError(t, err, name)
+		assert.Equal(t, c.killed, killed, name)
+	}
+	j := newJudge([]string{"TestA"}, testSkips())
+	j.begin()
+	j.finishBoot(ending{Reason: "Kernel panic - IO-APIC", NeverUp: true})
+	_, _, err := m.killed(&Result{Tests: j.results()})
+	assert.ErrorContains(t, err, "does not boot")
 }
