@@ -118,10 +118,7 @@ func (tr *trouble) run(c *capture) error {
 	if !tr.unsynced {
 		return nil // the next write tells
 	}
-	received := c.Stats().Received + 10
-	eventually(c.T, "packets that the disk does not take, or the failure", func() bool {
-		return c.Stats().Received >= received || c.Get().State != genl.StateRunning
-	})
+	c.waitTrouble()
 	err := c.Client.Flush(c.ctx())
 	require.Error(c.T, err)
 	if errors.Is(err, unix.ENOTCONN) {
@@ -130,9 +127,21 @@ func (tr *trouble) run(c *capture) error {
 	return err
 }
 
-// stop has the capture find out only when it is being stopped, as far as the file system can be made to wait.
+// waitTrouble waits for packets that the disk does not take, or the failure. They are more than a page, which a full file
+// system may still have.
+func (c *capture) waitTrouble() {
+	c.T.Helper()
+	received := c.Stats().Received + 10
+	eventually(c.T, "packets that the disk does not take, or the failure", func() bool {
+		return c.Stats().Received >= received || c.Get().State != genl.StateRunning
+	})
+}
+
+// stop has the capture find out only when it is being stopped, as far as the file system can be made to wait. Where it
+// cannot, the capture may find out before, and then the stop tells.
 func (tr *trouble) stop(c *capture, s *site) error {
 	if s.Freeze == nil || tr.unsynced {
+		c.waitTrouble()
 		return c.Client.Stop(c.ctx())
 	}
 	thaw := s.Freeze()
