@@ -10,9 +10,9 @@
  *      | +---------------------------------------- file closed -------+    |
  *      +--------- stop ---------- failed <-------- with an error ----------+
  *
- * A run is made by start and ended by the writer. Commands only begin things and wait, two
- * seconds at most (restart: for each of its two halves): netlink's own lock is held across a
- * command.
+ * A run is made by start and ended by the writer. Commands only begin things and wait: for two
+ * seconds, restart twice, and half a second more for each step of the file that began late.
+ * Netlink's own lock is held across a command.
  */
 #include <linux/netdevice.h>
 #include <linux/rtnetlink.h>
@@ -76,6 +76,7 @@ static void capture_publish(struct ksnif_capture *cap, struct ksnif_run *run)
 	cap->run = run;
 	cap->state = KSNIF_STATE_RUNNING;
 	cap->runs++;
+	cap->stop_owed = false;
 	kref_get(&cap->ref);	/* the writer's */
 	smp_store_release(&run->armed, true); /* pairs with hook_fn() */
 	ksnif_writer_wake(run, KSNIF_WAKE_NOW);	/* for the file's header */
@@ -205,8 +206,7 @@ static int run_wait(struct ksnif_run *run, u64 flush, unsigned long deadline,
 	 */
 	if (!smp_load_acquire(&run->ended) || !run->error)
 		return 0;
-	NL_SET_ERR_MSG(extack, KSNIF_CUT_SHORT);
-	return run->error;
+	return ksnif_refuse(extack, run->error, KSNIF_CUT_SHORT);
 }
 
 /* Every refusal has a text; those that say no more than their errno get it here. */
@@ -278,9 +278,8 @@ static int capture_stop(struct ksnif_capture *cap, unsigned long deadline,
 		kref_get(&run->ref);
 	} else if (cap->state == KSNIF_STATE_FAILED) {
 		cap->state = KSNIF_STATE_STOPPED;
-		err = cap->run->reported ? 0 : cap->run->error;
-		if (err)
-			NL_SET_ERR_MSG(extack, KSNIF_CUT_SHORT);
+		if (!cap->run->reported)
+			err = ksnif_refuse(extack, cap->run->error, KSNIF_CUT_SHORT);
 		cap->run->reported = true;
 	}
 	mutex_unlock(&cap->lock);
@@ -309,8 +308,9 @@ static int capture_restart(struct ksnif_capture *cap, bool stop, unsigned long d
 
 	if (err)
 		return err;
-	if (stop && READ_ONCE(cap->state) != KSNIF_STATE_FAILED) {
+	if (stop && (READ_ONCE(cap->state) != KSNIF_STATE_FAILED || cap->stop_owed)) {
 		err = capture_stop(cap, deadline, extack);
+		cap->stop_owed = err == -EINPROGRESS;	/* whoever asks again is told how it ends */
 		/* a stop that took long leaves the disk no less time to open */
 		deadline = jiffies + KSNIF_WAIT;
 	}

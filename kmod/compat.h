@@ -25,6 +25,11 @@ static inline int ksnif_notify_change(struct file *file, struct iattr *attr)
 #endif
 }
 
+/* Who may listen to events. Before 6.1.173 or so the same flag was tested for no less. */
+#ifndef GENL_MCAST_CAP_NET_ADMIN
+#define GENL_MCAST_CAP_NET_ADMIN GENL_UNS_ADMIN_PERM
+#endif
+
 /* The attributes of a dump's request, which 6.6 moved. */
 static inline struct nlattr **ksnif_dump_attrs(struct netlink_callback *cb)
 {

@@ -130,11 +130,9 @@ static void iface_forget(struct ksnif_run *run, int ifindex)
 	spin_unlock_bh(&run->iface_lock);
 }
 
-/* Capture this device if it is the one that was named. A pcap file has one link type. */
+/* Capture this device, if the file can have it: a pcap file has one link type. */
 static bool device_bind(struct ksnif_run *run, const struct net_device *dev)
 {
-	if (strcmp(dev->name, run->settings.device_name))
-		return false;
 	if (run->settings.format == KSNIF_FORMAT_PCAP &&
 	    ksnif_device_linktype(dev) != run->linktype)
 		return false;
@@ -167,10 +165,24 @@ static void device_gone(struct ksnif_capture *cap, const struct net_device *dev)
 	}
 }
 
-/* A device was registered or renamed: if the captured one is gone, it may take its place. */
+/* Its packets look different now. It goes on to be captured, unless the file cannot have them. */
+static void device_changed(struct ksnif_capture *cap, const struct net_device *dev)
+{
+	if (cap->run->ifindex == dev->ifindex && !device_bind(cap->run, dev))
+		device_gone(cap, dev);
+	else
+		iface_forget(cap->run, dev->ifindex);
+}
+
+/*
+ * A device was registered or renamed, or is of another type: if the captured one is gone, it may
+ * take its place. The lookup knows it by its other names, too.
+ */
 static void device_seen(struct ksnif_capture *cap, const struct net_device *dev)
 {
-	if (cap->run->ifindex == KSNIF_NO_DEVICE && device_bind(cap->run, dev))
+	if (cap->run->ifindex == KSNIF_NO_DEVICE &&
+	    __dev_get_by_name(dev_net(dev), cap->run->settings.device_name) == dev &&
+	    device_bind(cap->run, dev))
 		ksnif_netlink_event(cap, KSNIF_CMD_DEVICE_BACK);
 }
 
@@ -182,15 +194,19 @@ static int device_event(struct notifier_block *nb, unsigned long event, void *pt
 
 	if (!cap)
 		return NOTIFY_DONE;
-	/* our own unregistration replays this for devices that stay */
-	if (event == NETDEV_UNREGISTER &&
-	    __dev_get_by_index(dev_net(dev), dev->ifindex) == dev)
+	/*
+	 * One that goes is in no list any more. Our own unregistration replays this for devices
+	 * that stay, and the kernel for one that lingers, whose number may be another's by now.
+	 */
+	if (event == NETDEV_UNREGISTER && __dev_get_by_index(dev_net(dev), dev->ifindex))
 		return NOTIFY_DONE;
 
 	mutex_lock(&cap->lock);
 	if (cap->state == KSNIF_STATE_RUNNING) {
-		if (event == NETDEV_UNREGISTER || event == NETDEV_POST_TYPE_CHANGE)
+		if (event == NETDEV_UNREGISTER)
 			device_gone(cap, dev);
+		if (event == NETDEV_POST_TYPE_CHANGE)
+			device_changed(cap, dev);
 		if (event == NETDEV_REGISTER)	/* no interface of an earlier device is its own */
 			iface_forget(cap->run, dev->ifindex);
 		if (event == NETDEV_REGISTER || event == NETDEV_CHANGENAME ||

@@ -57,8 +57,7 @@ static int file_check_thawed(struct super_block *sb, struct netlink_ext_ack *ext
 {
 	if (READ_ONCE(sb->s_writers.frozen) == SB_UNFROZEN)
 		return 0;
-	NL_SET_ERR_MSG(extack, "logfile: the file system is frozen");
-	return -EBUSY;
+	return ksnif_refuse(extack, -EBUSY, "logfile: the file system is frozen");
 }
 
 /*
@@ -114,10 +113,8 @@ static int file_claim(struct ksnif_file *f, struct netlink_ext_ack *extack)
 	mutex_lock(&files_lock);
 	list_for_each_entry(other, &files, list)
 		if (file_real_inode(other) == file_real_inode(f))
-			err = -EBUSY;
-	if (err)
-		NL_SET_ERR_MSG(extack, "logfile: another capture writes it");
-	else
+			err = ksnif_refuse(extack, -EBUSY, "logfile: another capture writes it");
+	if (!err)
 		list_add(&f->list, &files);
 	mutex_unlock(&files_lock);
 	return err;

@@ -122,10 +122,7 @@ extern const struct ksnif_attr ksnif_stats_attrs[KSNIF_A_STATS_MAX + 1];
 /* Handlers, written by hand. */
 int ksnif_nl_get_doit(struct sk_buff *skb, struct genl_info *info);
 int ksnif_nl_set_doit(struct sk_buff *skb, struct genl_info *info);
-int ksnif_nl_start_doit(struct sk_buff *skb, struct genl_info *info);
-int ksnif_nl_stop_doit(struct sk_buff *skb, struct genl_info *info);
-int ksnif_nl_restart_doit(struct sk_buff *skb, struct genl_info *info);
-int ksnif_nl_flush_doit(struct sk_buff *skb, struct genl_info *info);
+int ksnif_nl_command_doit(struct sk_buff *skb, struct genl_info *info);
 int ksnif_nl_stats_doit(struct sk_buff *skb, struct genl_info *info);
 int ksnif_nl_stats_dumpit(struct sk_buff *skb, struct netlink_callback *cb);
 

@@ -346,10 +346,11 @@ struct ksnif_capture {
 	wait_queue_head_t commands;	/* for command to be free */
 	struct mutex lock;		/* protects all below but wq and reap */
 	struct net *net;		/* NULL once it exits; no reference is held */
-	enum ksnif_state state;
-	struct ksnif_settings settings;	/* for the next start */
+	enum ksnif_state state;		/* becomes running under command only */
+	struct ksnif_settings settings;	/* for the next start; written under command, too */
 	struct ksnif_run *run;		/* current or last; NULL before the first start */
 	unsigned int runs;		/* starts so far: tells a dump that it spans two */
+	bool stop_owed;			/* a restart's stop took long; under command */
 	bool opening;			/* a start that was given up is stuck in its open */
 	const char *last_error;		/* last refusal through procfs, a constant, or NULL */
 	struct workqueue_struct *wq;	/* runs the writer: a dead disk stalls nobody else */

@@ -159,32 +159,13 @@ int ksnif_nl_set_doit(struct sk_buff *skb, struct genl_info *info)
 	return ksnif_explain(err, info->extack);
 }
 
-static int command(struct genl_info *info)
+/* start, stop, restart and flush */
+int ksnif_nl_command_doit(struct sk_buff *skb, struct genl_info *info)
 {
 	struct ksnif_capture *cap = info_capture(info);
 
 	return IS_ERR(cap) ? PTR_ERR(cap) :
 	       ksnif_capture_command(cap, info->genlhdr->cmd, info->extack);
-}
-
-int ksnif_nl_start_doit(struct sk_buff *skb, struct genl_info *info)
-{
-	return command(info);
-}
-
-int ksnif_nl_stop_doit(struct sk_buff *skb, struct genl_info *info)
-{
-	return command(info);
-}
-
-int ksnif_nl_restart_doit(struct sk_buff *skb, struct genl_info *info)
-{
-	return command(info);
-}
-
-int ksnif_nl_flush_doit(struct sk_buff *skb, struct genl_info *info)
-{
-	return command(info);
 }
 
 /* The counters from received up to @last, which are numbered in a row. */

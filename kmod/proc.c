@@ -162,8 +162,8 @@ static int control_run(struct ksnif_capture *cap, char *line, struct netlink_ext
 	for (cmd = 0; cmd < ARRAY_SIZE(commands); cmd++)
 		if (commands[cmd] && !strcmp(line, commands[cmd]))
 			return ksnif_capture_command(cap, cmd, extack);
-	NL_SET_ERR_MSG(extack, "control: must be start, stop, restart, flush or NAME VALUE");
-	return -EINVAL;
+	return ksnif_refuse(extack, -EINVAL,
+			    "control: must be start, stop, restart, flush or NAME VALUE");
 }
 
 static int control_line(struct ksnif_capture *cap, const char __user *buf, size_t size,
@@ -179,12 +179,10 @@ static int control_line(struct ksnif_capture *cap, const char __user *buf, size_
 		return PTR_ERR(line);
 	if (size && line[size - 1] == '\n')
 		line[--size] = '\0';
-	if (strlen(line) != size || strchr(line, '\n')) {
-		NL_SET_ERR_MSG(extack, "control: must be one command");
-		err = -EINVAL;
-	} else {
+	if (strlen(line) != size || strchr(line, '\n'))
+		err = ksnif_refuse(extack, -EINVAL, "control: must be one command");
+	else
 		err = control_run(cap, line, extack);
-	}
 	kfree(line);
 	return err;
 }
@@ -244,7 +242,7 @@ static int __net_init proc_net_init(struct net *net)
 	return -ENOMEM;
 }
 
-/* Waits for reads and writes that are under way; of a namespace that exits there are none. */
+/* Waits for reads and writes that are under way. */
 static void __net_exit proc_net_exit(struct net *net)
 {
 	remove_proc_subtree("ksnif", net->proc_net);

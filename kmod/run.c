@@ -79,8 +79,7 @@ int ksnif_run_find_device(struct ksnif_run *run, struct net *net,
 	rtnl_lock();
 	dev = __dev_get_by_name(net, run->settings.device_name);
 	if (!dev) {
-		NL_SET_ERR_MSG(extack, "device_name: no such device");
-		err = -ENODEV;
+		err = ksnif_refuse(extack, -ENODEV, "device_name: no such device");
 		goto out;
 	}
 	run->linktype = ksnif_device_linktype(dev);
@@ -176,7 +175,9 @@ int ksnif_run_file(struct ksnif_run *run, enum ksnif_step step, unsigned long de
 	mutex_unlock(&cap->lock);
 	if (run->abandoned)
 		return fatal_signal_pending(current) ? -EINTR :
-		       ksnif_refuse(extack, -EBUSY, "logfile: the file system does not answer");
+		       ksnif_refuse(extack, -EBUSY, step == KSNIF_STEP_EMPTY ?
+			    "logfile: the file system does not answer, and may empty it yet" :
+			    "logfile: the file system does not answer");
 	if (run->step_error)
 		extack->_msg = run->step_text;
 	return run->step_error;

@@ -100,10 +100,8 @@ int ksnif_change_string(struct ksnif_change *change, int attr, const char *value
 {
 	int err = ksnif_attr_check_string(&ksnif_capture_attrs[attr], value);
 
-	if (err) {
-		extack->_msg = ksnif_capture_attrs[attr].refusal;
-		return err;
-	}
+	if (err)
+		return ksnif_refuse(extack, err, ksnif_capture_attrs[attr].refusal);
 	change->mask |= BIT(attr);
 	if (attr == KSNIF_A_CAPTURE_LOGFILE)
 		return change_logfile(change, value, extack);
@@ -129,10 +127,8 @@ int ksnif_change_number(struct ksnif_change *change, int attr, u64 value,
 
 	if (!err && attr == KSNIF_A_CAPTURE_QUEUE_SIZE && value > queue_size_max)
 		err = -ERANGE;
-	if (err) {
-		extack->_msg = ksnif_settings_refusal(attr);
-		return err;
-	}
+	if (err)
+		return ksnif_refuse(extack, err, ksnif_settings_refusal(attr));
 	if (attr == KSNIF_A_CAPTURE_IO && value != KSNIF_IO_BUFFERED &&
 	    value != KSNIF_IO_DISCARD)
 		return ksnif_refuse(extack, -EOPNOTSUPP,
@@ -154,11 +150,10 @@ int ksnif_change_allowed(const struct ksnif_change *change, enum ksnif_state sta
 	case KSNIF_STATE_RUNNING:
 		if (!refused)
 			return 0;
-		extack->_msg = ksnif_capture_attrs[__ffs(refused)].busy;
-		return -EBUSY;
+		return ksnif_refuse(extack, -EBUSY, ksnif_capture_attrs[__ffs(refused)].busy);
 	case KSNIF_STATE_STOPPING:
-		NL_SET_ERR_MSG(extack, "set: the capture is stopping: settings cannot change");
-		return -EBUSY;
+		return ksnif_refuse(extack, -EBUSY,
+				    "set: the capture is stopping: settings cannot change");
 	default:
 		return 0;
 	}

@@ -5,6 +5,7 @@ package main
 import (
 	_ "embed"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -30,8 +31,10 @@ func renderKernelHeader(s *spec) ([]byte, error) {
 		w.p("extern const struct ksnif_attr %s[%s + 1];", attrTable(s, set), upper(s.Name, "a", set.Name, "max"))
 	}
 	w.p("\n/* Handlers, written by hand. */")
+	declared := map[string]bool{}
 	for _, op := range s.requests() {
-		if op.Do != nil {
+		if op.Do != nil && !declared[handler(s, op, "doit")] {
+			declared[handler(s, op, "doit")] = true
 			w.p("int %s(struct sk_buff *skb, struct genl_info *info);", handler(s, op, "doit"))
 		}
 		if op.Dump != nil {
@@ -164,6 +167,12 @@ func enumNames(s *spec, d *definition) string {
 	return lower(s.Name, d.Name, "names")
 }
 func policy(s *spec, op *operation) string { return lower(s.Name, op.Name, "nl_policy") }
+
+// handler names a function that handles requests. Those which have nothing to say but what is to be done share one.
 func handler(s *spec, op *operation, kind string) string {
-	return fmt.Sprintf("%s_nl_%s_%s", lower(s.Name), lower(op.Name), kind)
+	name := op.Name
+	if kind == "doit" && op.Do.Reply == nil && slices.Equal(op.Do.Request.Attributes, []string{"name"}) {
+		name = "command"
+	}
+	return fmt.Sprintf("%s_nl_%s_%s", lower(s.Name), lower(name), kind)
 }

@@ -188,16 +188,40 @@ func TestDeviceType(t *testing.T) {
 		}
 	}
 	send(5)
-	guest.Run(t, "ip", "link", "set", "load0", "down")
+	rename(t, "load0", "other0")
+	guest.Run(t, "ip", "link", "set", "other0", "down")
 	require.NoError(t, unix.IoctlSetInt(tun.fd, unix.TUNSETLINK, rawIP))
-	expect(t, events, genl.EventDeviceGone)
-	expect(t, events, genl.EventDeviceBack)
-	guest.Run(t, "ip", "link", "set", "load0", "up")
+	guest.Run(t, "ip", "link", "set", "other0", "up")
 	send(7)
 	f := c.StopRead()
+	expect(t, events, genl.EventStopped) // it never was gone
 	require.Len(t, f.Interfaces, 2)
 	assert.EqualValues(t, 5, f.Interfaces[0].Packets)
 	assert.EqualValues(t, 7, f.Interfaces[1].Packets)
+}
+
+// TestDeviceOtherName captures a device by an alternative name, which it has again when it comes back.
+func TestDeviceOtherName(t *testing.T) {
+	quietDummy(t, nil, "load0")
+	guest.Run(t, "ip", "link", "property", "add", "dev", "load0", "altname", "an-alternative-name-of-load0")
+	guest.Run(t, "ip", "link", "property", "add", "dev", "load0", "altname", "lan")
+	c := newCapture(t, nil, genl.Settings{DeviceName: ptr("lan")})
+	events := c.listen()
+	c.Start()
+	expect(t, events, genl.EventStarted)
+	sendNumbered(t, nil, "load0", 20)
+	away := guest.NewNamespace(t, "away")
+	guest.Run(t, "ip", "link", "set", "load0", "netns", away.Name)
+	expect(t, events, genl.EventDeviceGone)
+	away.Run(t, "ip", "link", "set", "load0", "netns", "1")
+	expect(t, events, genl.EventDeviceBack)
+	guest.Run(t, "ip", "link", "set", "load0", "up")
+	sendNumbered(t, nil, "load0", 30)
+	f := c.StopRead()
+	require.Len(t, f.Interfaces, 2)
+	assert.Equal(t, "load0", f.Interfaces[0].Name)
+	assert.EqualValues(t, 20, f.Interfaces[0].Packets)
+	assert.EqualValues(t, 30, f.Interfaces[1].Packets)
 }
 
 // TestModuleRemoved removes the module under a capture under load. Its file is closed and whole, and the module loads

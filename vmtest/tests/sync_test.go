@@ -177,3 +177,34 @@ func TestSyncIntervalDiscard(t *testing.T) {
 	assert.EqualValues(t, 100, c.Stats().Discarded)
 	assert.NoFileExists(t, c.File)
 }
+
+// TestRestartTellsError has the stop of a restart fail after the restart has given up to wait for it: whoever asks again is
+// told, and the file is still there.
+func TestRestartTellsError(t *testing.T) {
+	d := newDiskJournal(t, 16, "", newJournal(t))
+	quietDummy(t, nil, "load0")
+	c := newCapture(t, nil, genl.Settings{DeviceName: ptr("load0"), Logfile: ptr(d.file("capture"))})
+	events := c.listen()
+	c.Start()
+	expect(t, events, genl.EventStarted)
+	sendNumbered(t, nil, "load0", 20)
+	c.Flush()
+	sendNumbered(t, nil, "load0", 20)
+	letHang(t)
+	d.Hang()
+	require.ErrorIs(t, c.answer("restart"), unix.EINPROGRESS)
+	require.ErrorIs(t, c.answer("restart"), unix.EINPROGRESS)
+	d.dm("load", d.name, "--table", d.table("flakey", d.loop+" 0 0 3600 1 error_writes"))
+	d.Resume()
+	expect(t, events, genl.EventFailed)
+	require.ErrorIs(t, c.answer("restart"), unix.EIO)
+	d.Heal()
+	f, err := pcapread.ReadPrefix(c.File, 64)
+	require.NoError(t, err)
+	assert.GreaterOrEqual(t, len(f.Packets), 20)
+	require.NoError(t, c.answer("restart"), "told once")
+	expect(t, events, genl.EventStarted)
+	sendNumbered(t, nil, "load0", 10)
+	require.EqualValues(t, 10, checkNumbers(t, c.StopRead().Packets, 0))
+	d.umount()
+}
