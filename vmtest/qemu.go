@@ -140,6 +140,9 @@ func (m *machine) cmdline() string {
 		// All processors of the VM read the host's counter. The kernel mistrusts that, as they are no Intel's, and would
 		// ask a device for the time instead, for each packet: much slower, and one processor at a time.
 		words = append(words, "tsc=reliable")
+		if khz := tscKHz(); khz > 0 && !m.opts.Icount {
+			words = append(words, fmt.Sprintf("tsc_early_khz=%d", khz))
+		}
 	}
 	if !m.warns {
 		words = append(words, "panic_on_warn=1")
