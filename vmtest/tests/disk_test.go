@@ -148,9 +148,22 @@ func (d *disk) Heal() {
 	d.become(d.linear())
 }
 
-// FailWrites makes every write an I/O error. Reads work.
+// sync writes what waits in memory. Later, a failing disk would be asked to take it, too: if that is the file system's own,
+// it goes read-only.
+func (d *disk) sync() {
+	d.t.Helper()
+	f, err := os.Open(d.Dir)
+	require.NoError(d.t, err)
+	defer f.Close()
+	if err := unix.Syncfs(int(f.Fd())); !errors.Is(err, unix.EIO) { // which may be one of before
+		require.NoError(d.t, err)
+	}
+}
+
+// FailWrites makes every write from now on an I/O error. Reads work.
 func (d *disk) FailWrites() {
 	d.t.Helper()
+	d.sync()
 	d.become(d.table("flakey", d.loop+" 0 0 3600 1 error_writes"))
 }
 

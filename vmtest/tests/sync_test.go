@@ -189,6 +189,7 @@ func TestRestartTellsError(t *testing.T) {
 	expect(t, events, genl.EventStarted)
 	sendNumbered(t, nil, "load0", 20)
 	c.Flush()
+	d.sync()
 	sendNumbered(t, nil, "load0", 20)
 	letHang(t)
 	d.Hang()
