@@ -58,11 +58,15 @@ func (b *lockedBuffer) String() string {
 // start runs QEMU. The channels are socket pairs: no paths that could be too long, clash or stay behind.
 func (m *machine) start(ctx context.Context) (*process, error) {
 	p := &process{done: make(chan struct{})}
-	ends := []struct {
+	type end struct {
 		name string
 		conn *net.Conn
-	}{
+	}
+	ends := []end{
 		{"", &p.console}, {proto.PortReport, &p.report}, {proto.PortOutput, &p.output}, {proto.PortInput, &p.input},
+	}
+	if m.control {
+		ends = append(ends, end{controlChannel, &p.monitor})
 	}
 	var channels []channel
 	var files []*os.File
@@ -81,18 +85,7 @@ func (m *machine) start(ctx context.Context) (*process, error) {
 		files = append(files, file)
 		channels = append(channels, channel{name: e.name, fd: 3 + i})
 	}
-	args := m.args(channels)
-	if m.control {
-		conn, file, err := socketPair()
-		if err != nil {
-			p.closeChannels()
-			return nil, err
-		}
-		p.monitor = conn
-		args = append(args, "-chardev", fmt.Sprintf("socket,id=control,fd=%d", 3+len(files)), "-mon", "chardev=control,mode=control")
-		files = append(files, file)
-	}
-	p.cmd = exec.CommandContext(ctx, qemuProgram, args...)
+	p.cmd = exec.CommandContext(ctx, qemuProgram, m.args(channels)...)
 	p.cmd.ExtraFiles = files
 	p.cmd.Stderr = &p.stderr
 	// ^C on the terminal is this process's to handle; if it dies itself, QEMU must not stay.

@@ -78,9 +78,12 @@ func markedCaches() string { return "slub_debug=A;-," + strings.Join(proto.Detec
 
 // channel is a stream between QEMU and this process, over an inherited socket.
 type channel struct {
-	name string // of the virtio-serial port; empty for the console
+	name string // of the virtio-serial port; empty for the console; or controlChannel
 	fd   int    // in QEMU
 }
+
+// controlChannel is the one over which QEMU itself is controlled.
+const controlChannel = "control"
 
 // args returns QEMU's arguments.
 func (m *machine) args(channels []channel) []string {
@@ -94,9 +97,12 @@ func (m *machine) args(channels []channel) []string {
 	for i, c := range channels {
 		id := "ch" + strconv.Itoa(i)
 		args = append(args, "-chardev", fmt.Sprintf("socket,id=%s,fd=%d", id, c.fd))
-		if c.name == "" {
+		switch c.name {
+		case "":
 			args = append(args, "-serial", "chardev:"+id)
-		} else {
+		case controlChannel:
+			args = append(args, "-mon", "chardev="+id+",mode=control")
+		default:
 			args = append(args, "-device", fmt.Sprintf("virtserialport,chardev=%s,name=%s", id, c.name))
 		}
 	}
@@ -140,7 +146,7 @@ func (m *machine) cmdline() string {
 		// All processors of the VM read the host's counter. The kernel mistrusts that, as they are no Intel's, and would
 		// ask a device for the time instead, for each packet: much slower, and one processor at a time.
 		words = append(words, "tsc=reliable")
-		if khz := tscKHz(); khz > 0 && !m.opts.Icount {
+		if khz := tscKHz(); khz > 0 && !m.opts.Icount { // with which the counter is QEMU's own
 			words = append(words, fmt.Sprintf("tsc_early_khz=%d", khz))
 		}
 	}

@@ -164,8 +164,11 @@ func (d *disk) sync() {
 func (d *disk) FailWrites() {
 	d.t.Helper()
 	d.sync()
-	d.become(d.table("flakey", d.loop+" 0 0 3600 1 error_writes"))
+	d.become(d.failing())
 }
+
+// failing is the table of a disk that takes no write.
+func (d *disk) failing() string { return d.table("flakey", d.loop+" 0 0 3600 1 error_writes") }
 
 // Unplug makes the disk forget every write from now on, without telling: as a power cut does.
 func (d *disk) Unplug() {

@@ -195,7 +195,7 @@ func TestRestartTellsError(t *testing.T) {
 	d.Hang()
 	require.ErrorIs(t, c.answer("restart"), unix.EINPROGRESS)
 	require.ErrorIs(t, c.answer("restart"), unix.EINPROGRESS)
-	d.dm("load", d.name, "--table", d.table("flakey", d.loop+" 0 0 3600 1 error_writes"))
+	d.dm("load", d.name, "--table", d.failing())
 	d.Resume()
 	expect(t, events, genl.EventFailed)
 	require.ErrorIs(t, c.answer("restart"), unix.EIO)

@@ -62,22 +62,11 @@ func TestTortureCrashVictim(t *testing.T) {
 // waitForHost waits for a line from the host.
 func waitForHost(t testing.TB) {
 	t.Helper()
-	names, err := filepath.Glob("/sys/class/virtio-ports/*/name")
+	port, err := os.Open(deviceWith(t, "/sys/class/virtio-ports/*/name", proto.PortInput))
 	require.NoError(t, err)
-	for _, file := range names {
-		name, err := os.ReadFile(file)
-		require.NoError(t, err)
-		if strings.TrimSpace(string(name)) != proto.PortInput {
-			continue
-		}
-		port, err := os.Open(filepath.Join("/dev", filepath.Base(filepath.Dir(file))))
-		require.NoError(t, err)
-		defer port.Close()
-		_, err = port.Read(make([]byte, 1))
-		require.NoError(t, err)
-		return
-	}
-	t.Fatalf("no port %s among %v", proto.PortInput, names)
+	defer port.Close()
+	_, err = port.Read(make([]byte, 1))
+	require.NoError(t, err)
 }
 
 // TestTortureCrashDisks mounts the disks of all machines that were killed, and reads the capture files there. The host
@@ -94,7 +83,7 @@ func TestTortureCrashDisks(t *testing.T) {
 		t.Run(d.Serial, func(t *testing.T) {
 			t.Logf("killed %s", d.Moment)
 			dir := t.TempDir()
-			require.NoError(t, unix.Mount(diskWithSerial(t, d.Serial), dir, "ext4", 0, ""))
+			require.NoError(t, unix.Mount(deviceWith(t, "/sys/block/vd*/serial", d.Serial), dir, "ext4", 0, ""))
 			defer func() { require.NoError(t, unix.Unmount(dir, 0)) }()
 			for _, kept := range d.Files {
 				file := filepath.Join(dir, kept.File)
@@ -114,16 +103,16 @@ func TestTortureCrashDisks(t *testing.T) {
 	assert.NotEmpty(t, found)
 }
 
-// diskWithSerial returns the device of a virtio disk.
-func diskWithSerial(t testing.TB, serial string) string {
+// deviceWith returns the device of which one of these attributes in sysfs has the value.
+func deviceWith(t testing.TB, attributes, value string) string {
 	t.Helper()
-	files, err := filepath.Glob("/sys/block/vd*/serial")
+	files, err := filepath.Glob(attributes)
 	require.NoError(t, err)
 	for _, f := range files {
-		if b, err := os.ReadFile(f); err == nil && strings.TrimSpace(string(b)) == serial {
+		if b, err := os.ReadFile(f); err == nil && strings.TrimSpace(string(b)) == value {
 			return filepath.Join("/dev", filepath.Base(filepath.Dir(f)))
 		}
 	}
-	t.Fatalf("no disk with the serial number %q among %v", serial, files)
+	t.Fatalf("none of %v is %q", files, value)
 	return ""
 }
