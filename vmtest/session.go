@@ -186,7 +186,7 @@ func (b *boot) run(ctx context.Context, to sink) (ending, error) {
 		initrd: b.file("initrd"), outDisk: b.file("out.img"), disks: b.guest.Disks, warns: has(b.guest.Kernel, "KCSAN"),
 	}
 	if isDebug(b.guest.Kernel) {
-		m.append = append(m.append, plainIRQs, urgentRCU, earlyRandom)
+		m.append = append(m.append, plainIRQs, urgentRCU, earlyRandom, promptRCU)
 	}
 	if has(b.guest.Kernel, "FAILSLAB") {
 		m.append = append(m.append, markedCaches())
