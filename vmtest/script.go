@@ -48,6 +48,11 @@ func (h *Harness) Script(ctx context.Context, r ScriptRun) (*ScriptResult, error
 		return nil, err
 	}
 	guest.Script, guest.In = r.File, r.In
+	leave, err := occupy(r.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	if err := emptyDir(r.Dir); err != nil {
 		return nil, err
 	}

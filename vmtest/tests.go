@@ -132,10 +132,12 @@ type testLoop struct {
 
 func (t *testLoop) all(ctx context.Context) (*Result, error) {
 	start := time.Now()
-	if err := os.RemoveAll(t.dir); err != nil {
+	leave, err := occupy(t.dir)
+	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(t.dir, 0o755); err != nil {
+	defer leave()
+	if err := emptyDir(t.dir); err != nil {
 		return nil, err
 	}
 	log, err := os.Create(filepath.Join(t.dir, "console.log"))
