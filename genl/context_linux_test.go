@@ -5,6 +5,7 @@ package genl
 import (
 	"context"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -105,17 +106,22 @@ func TestFinishAsksAgain(t *testing.T) {
 		"stop": (*Client).Stop, "restart": (*Client).Restart, "flush": (*Client).Flush,
 	} {
 		t.Run(name, func(t *testing.T) {
-			var asked atomic.Int32
+			var asked []uint32
 			f := newFake(func(req netlink.Message) []netlink.Message {
-				if asked.Add(1) < 3 {
+				asked = append(asked, req.Header.Sequence)
+				if len(asked) < 3 {
 					return refuse(req, unix.EINPROGRESS, "stopping", 0)
 				}
 				return refuse(req, unix.ENOSPC, "", 0)
 			})
-			err := call(f.client(t), t.Context())
+			c := f.client(t)
+			err := call(c, t.Context())
 			require.ErrorIs(t, err, unix.ENOSPC)
 			assert.EqualError(t, err, name+": no space left on device")
-			assert.EqualValues(t, 3, asked.Load())
+			assert.Len(t, asked, 3)
+			assert.Len(t, slices.Compact(slices.Clone(asked)), 1, "it is the same question")
+			require.ErrorIs(t, call(c, t.Context()), unix.ENOSPC)
+			assert.NotEqual(t, asked[0], asked[3], "it is another one")
 		})
 	}
 }

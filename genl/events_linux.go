@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mdlayher/genetlink"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -29,21 +30,21 @@ type EventReader struct {
 // done. It needs less privilege than commands do: CAP_NET_ADMIN in the user
 // namespace that owns the network namespace.
 func (c *Client) Events(ctx context.Context) (*EventReader, error) {
-	g, err := c.dial()
+	n, err := c.dial()
 	if err != nil {
 		return nil, fmt.Errorf("connect to generic netlink: %w", err)
 	}
-	if err := join(g); err != nil {
-		_ = g.Close()
+	if err := join(n); err != nil {
+		_ = n.Close()
 		return nil, err
 	}
-	r := &EventReader{ctx: ctx, genl: g}
-	r.stop = context.AfterFunc(ctx, func() { _ = g.Close() })
+	r := &EventReader{ctx: ctx, genl: genetlink.NewConn(n)}
+	r.stop = context.AfterFunc(ctx, func() { _ = n.Close() })
 	return r, nil
 }
 
-func join(g *genetlink.Conn) error {
-	c, err := newConn(g)
+func join(n *netlink.Conn) error {
+	c, err := newConn(n)
 	if err != nil {
 		return err
 	}
@@ -51,7 +52,7 @@ func join(g *genetlink.Conn) error {
 		if group.Name != GroupEvents {
 			continue
 		}
-		err := g.JoinGroup(group.ID)
+		err := n.JoinGroup(group.ID)
 		var errno unix.Errno
 		if errors.As(err, &errno) {
 			return &Error{Command: eventsCommand, Err: errno}
