@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -118,6 +119,15 @@ func (h *Harness) options(g Guest, a Accel, timeout time.Duration) Options {
 func has(k *images.Kernel, option string) bool {
 	b, err := os.ReadFile(k.Config)
 	return err == nil && strings.Contains(string(b), "\nCONFIG_"+option+"=y\n")
+}
+
+// tickRate is how often a second the kernel's timer ticks; 0 if that is not known.
+func tickRate(k *images.Kernel) uint64 {
+	b, _ := os.ReadFile(k.Config)
+	_, after, _ := strings.Cut(string(b), "\nCONFIG_HZ=")
+	rate, _, _ := strings.Cut(after, "\n")
+	hz, _ := strconv.ParseUint(rate, 10, 64)
+	return hz
 }
 
 // isDebug says whether the kernel checks so much that it is slow.

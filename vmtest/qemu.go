@@ -57,6 +57,7 @@ type machine struct {
 	from    string // file with the state of a machine to go on from
 	// warns means that the kernel goes on after a warning: it reports races as warnings, those of others too.
 	warns  bool
+	hz     uint64 // the kernel's CONFIG_HZ, 0 if unknown
 	append []string
 }
 
@@ -151,6 +152,9 @@ func (m *machine) cmdline() string {
 		words = append(words, "tsc=reliable")
 		if khz := tscKHz(); khz > 0 && !m.opts.Icount { // with which the counter is QEMU's own
 			words = append(words, fmt.Sprintf("tsc_early_khz=%d", khz))
+			if m.hz > 0 {
+				words = append(words, fmt.Sprintf("lpj=%d", khz*1000/m.hz))
+			}
 		}
 	}
 	if !m.warns {

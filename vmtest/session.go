@@ -184,6 +184,7 @@ func (b *boot) run(ctx context.Context, to sink) (ending, error) {
 	m := &machine{
 		opts: b.opts, accel: b.accel, kernel: b.guest.Kernel.Image,
 		initrd: b.file("initrd"), outDisk: b.file("out.img"), disks: b.guest.Disks, warns: has(b.guest.Kernel, "KCSAN"),
+		hz: tickRate(b.guest.Kernel),
 	}
 	if isDebug(b.guest.Kernel) {
 		m.append = append(m.append, plainIRQs, urgentRCU, earlyRandom, promptRCU)

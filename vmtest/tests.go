@@ -28,6 +28,7 @@ type TestRun struct {
 	Run    string // regular expression as in go test -run, or nothing
 	Skip   string // regular expression of tests that are left out, or nothing
 	Module string // ksnif.ko to load, or nothing for the one of KERNEL-CONFIG
+	Cover  bool   // Binary and the tool were built with -cover
 	Where  string // folder below out/vmtest for the results; KERNEL-CONFIG if empty
 
 	// The rest is for tests of the harness, and for those that need more than a boot.
@@ -210,6 +211,7 @@ func (t *testLoop) boot(ctx context.Context, names []string, log *os.File) (fell
 	}
 	o := t.h.options(t.guest, accel, limit)
 	plan := t.h.plan(proto.ModeTests, t.run.Kernel, t.guest, accel, o)
+	plan.Cover = t.run.Cover
 	plan.Tests, plan.SubRun = names, t.sub
 	if t.run.TestLimit > 0 {
 		plan.TestLimit = t.run.TestLimit

@@ -26,7 +26,8 @@ const (
 	PathAllowed = "/run/ksnif-allowed"    // kernel messages that the running test expects
 	DirSchema   = "/ksnif/schema"         // of the JSON that ksnifctl prints, for tests
 	DirOut      = "/out"
-	DirGcov     = "gcov" // in DirOut: how often the module's lines ran, if the kernel counts that
+	DirGcov     = "gcov"  // in DirOut: how often the module's lines ran, if the kernel counts that
+	DirGoCov    = "gocov" // in DirOut: which of the Go code's did, of programs built with -cover
 	DirIn       = "/in"
 )
 
@@ -69,7 +70,9 @@ type Plan struct {
 	// Seed is where the tests' random numbers come from.
 	Seed uint64 `json:"seed"`
 	// Long asks for the long size of tests that have two.
-	Long   bool   `json:"long,omitempty"`
+	Long bool `json:"long,omitempty"`
+	// Cover says that tests and tool were built with -cover.
+	Cover  bool   `json:"cover,omitempty"`
 	Kernel string `json:"kernel"`
 	Config string `json:"config"`
 	CPUs   int    `json:"cpus"` // that the machine has

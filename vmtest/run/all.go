@@ -48,7 +48,7 @@ func newAll(f *flags) *cobra.Command {
 	cmd.Flags().StringVar(&a.debug, "debug", "", "kernel for the torture set, such as debug-6.1")
 	cmd.Flags().StringVar(&a.run, "run", "", "only the tests that match, as in go test -run")
 	cmd.Flags().BoolVar(&a.long, "long", false, "only the torture set and the harness, in their long size")
-	cmd.Flags().StringVar(&f.profile, "coverprofile", "", "file for Go's coverage profile of the host's tests")
+	cmd.Flags().StringVar(&f.profile, "coverprofile", "", "file for Go's coverage profile of the host's tests; the guest's programs were built with -cover")
 	cmd.Flags().StringVar(&a.binary, "tests", "", "test binary for the guest (default out/bin/tests)")
 	return cmd
 }
@@ -82,7 +82,7 @@ func (a *allRun) lanes() []lane {
 	}
 	apart := whole && a.debug != "" && !slices.Contains(kernels, a.debug) // else all runs there
 	for _, kernel := range kernels {
-		r := vmtest.TestRun{Kernel: kernel, Binary: a.flags.binary(a.binary), Run: a.run}
+		r := vmtest.TestRun{Kernel: kernel, Binary: a.flags.binary(a.binary), Run: a.run, Cover: a.flags.profile != ""}
 		switch {
 		case whole && a.long:
 			lanes = append(lanes, a.torture(kernel)...)

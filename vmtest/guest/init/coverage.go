@@ -18,6 +18,20 @@ import (
 // those of a module that was removed (gcov_persist=1, its default), and adds up those of one that was loaded again.
 const gcovRoot = "/sys/kernel/debug/gcov"
 
+// goCoverDir is where programs built with -cover leave what of them ran.
+var goCoverDir = filepath.Join(proto.DirOut, proto.DirGoCov)
+
+// makeCoverage lets tests and tool, whoever runs it, leave what of them ran.
+func (s *session) makeCoverage() error {
+	if !s.plan.Cover {
+		return nil
+	}
+	if err := os.MkdirAll(goCoverDir, 0o777); err != nil {
+		return err
+	}
+	return os.Chmod(goCoverDir, 0o777) // whatever the umask
+}
+
 // saveCoverage copies the module's counters to the results disk, if the kernel has them.
 func (s *session) saveCoverage() {
 	if s.plan.Mode != proto.ModeTests {

@@ -35,6 +35,9 @@ func (s *session) prepare() error {
 	if err := os.Remove(filepath.Join(proto.DirOut, "lost+found")); err != nil && !os.IsNotExist(err) {
 		return err
 	}
+	if err := s.makeCoverage(); err != nil {
+		return err
+	}
 	if _, err := mountDisk(proto.SerialIn, proto.DirIn, unix.MS_RDONLY); err != nil {
 		return err
 	}

@@ -99,6 +99,10 @@ func (s *session) testCommand(name string) *exec.Cmd {
 	cmd := exec.Command(proto.PathTests, "-test.run", run, "-test.v", "-test.count=1", "-test.paniconexit0")
 	cmd.Dir = "/tmp"
 	cmd.Env = append(os.Environ(), guestEnv(s.plan)...)
+	if s.plan.Cover {
+		cmd.Args = append(cmd.Args, "-test.gocoverdir="+goCoverDir)
+		cmd.Env = append(cmd.Env, "GOCOVERDIR="+goCoverDir) // for the tool
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	return cmd
 }
