@@ -53,17 +53,6 @@ func allowedSkips() []allowedSkip {
 	}
 }
 
-// NeedDebug are the tests that stock kernels skip, as they need a debug kernel.
-func NeedDebug() []string {
-	var tests []string
-	for _, a := range allowedSkips() {
-		if strings.HasPrefix(a.reason, needsDebug) {
-			tests = append(tests, a.test)
-		}
-	}
-	return tests
-}
-
 // kernelKind is the kind of a kernel's name.
 func kernelKind(kernel string) string {
 	for _, kind := range []string{onDebug, onKCSAN} {

@@ -46,9 +46,3 @@ func TestStaleSkips(t *testing.T) {
 	assert.Empty(t, host.stale([]string{"a/b TestC", "a/b TestD"}))
 	assert.Equal(t, []string{"vmtest/skips.go has a/b TestD/sub/sub, and there is no such test"}, host.stale([]string{"a/b TestC"}))
 }
-
-func TestNeedDebug(t *testing.T) {
-	tests := NeedDebug()
-	assert.Contains(t, tests, "TestKUnit")
-	assert.NotContains(t, tests, "TestOrderAcrossCPUs")
-}

@@ -28,6 +28,7 @@ type TestRun struct {
 	Run    string // regular expression as in go test -run, or nothing
 	Skip   string // regular expression of tests that are left out, or nothing
 	Module string // ksnif.ko to load, or nothing for the one of KERNEL-CONFIG
+	CPUs   int    // of the machine, unless CPUS= says it; 0 is what all have
 	Cover  bool   // Binary and the tool were built with -cover
 	Where  string // folder below out/vmtest for the results; KERNEL-CONFIG if empty
 
@@ -210,6 +211,9 @@ func (t *testLoop) boot(ctx context.Context, names []string, log *os.File) (fell
 		limit = longTimeout
 	}
 	o := t.h.options(t.guest, accel, limit)
+	if t.run.CPUs > 0 && t.h.Options.CPUs == 0 {
+		o.CPUs = t.run.CPUs
+	}
 	plan := t.h.plan(proto.ModeTests, t.run.Kernel, t.guest, accel, o)
 	plan.Cover = t.run.Cover
 	plan.Tests, plan.SubRun = names, t.sub

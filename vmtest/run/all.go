@@ -27,11 +27,15 @@ type allRun struct {
 	long    bool
 }
 
-// tortureSet are the tests that have a long size, and those that are in the module. faults are those of them that need
-// a debug kernel: on one they take, with the machines that are killed, about as long as the others.
-const tortureSet = "^Test(Torture|KUnit)"
-
-func faults() string { return "^(" + strings.Join(vmtest.NeedDebug(), "|") + ")$" }
+const (
+	// tortureSet are the tests that have a long size, and those that are in the module.
+	tortureSet = "^Test(Torture|KUnit)"
+	// oneByOne are those of them in which one thing happens after the other. A machine with one processor is enough
+	// for them: beside others it has them done in two thirds of the time.
+	oneByOne = "^Test(KUnit|Torture(Fail.*|NetlinkTable|Permissions))$"
+	// races are those in which as much as possible happens at once.
+	races = "^TestTorture(Devices|Load|Mixed|Namespaces|StartStop|StopRace)$"
+)
 
 func newAll(f *flags) *cobra.Command {
 	a := &allRun{flags: f}
@@ -101,14 +105,20 @@ func (a *allRun) lanes() []lane {
 	return lanes
 }
 
-// torture is the torture set on a kernel, in two lanes: it is the longest run of all.
+// torture is the torture set on a kernel, in three lanes: it is the longest run of all.
 func (a *allRun) torture(kernel string) []lane {
 	name := filepath.Base(kernel)
-	r := vmtest.TestRun{Kernel: kernel, Binary: a.flags.binary(a.binary), Run: faults(), Where: name + "-" + a.flags.config + "-faults"}
-	rest := vmtest.TestRun{Kernel: kernel, Binary: r.Binary, Run: tortureSet, Skip: faults()}
+	run := func(what, run, skip string, cpus int) vmtest.TestRun {
+		return vmtest.TestRun{
+			Kernel: kernel, Binary: a.flags.binary(a.binary), Run: run, Skip: skip, CPUs: cpus,
+			Where: name + "-" + a.flags.config + what,
+		}
+	}
+	rest := run("", tortureSet, oneByOne+"|"+races, 0)
 	return []lane{
-		{name + " faults", []part{tests("faults on "+kernel, r), crash(rest)}},
 		{name, []part{tests("torture on "+kernel, rest)}},
+		{name + " faults", []part{tests("faults on "+kernel, run("-faults", oneByOne, "", 1)), crash(rest)}},
+		{name + " races", []part{tests("races on "+kernel, run("-races", races, "", 0))}},
 	}
 }
 

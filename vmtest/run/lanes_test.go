@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
-
-	"ksnif/vmtest"
 )
 
 // What is asked for is run, on each kernel once; the kernels with the longest runs come first.
@@ -25,11 +23,13 @@ func TestLanesOfKernels(t *testing.T) {
 		"torture on a debug kernel": {allRun{kernels: "6.1", debug: "debug-6.1"}, map[string][]string{
 			"debug-6.1 faults": {"faults on debug-6.1", "crash debug-6.1"},
 			"debug-6.1":        {"torture on debug-6.1"},
+			"debug-6.1 races":  {"races on debug-6.1"},
 			"host":             {"the host"}, "harness": {"the harness"}, "6.1": {"kernel 6.1", "files of 6.1"},
 		}},
 		"the long size": {allRun{kernels: "debug-6.1", long: true}, map[string][]string{
 			"debug-6.1 faults": {"faults on debug-6.1", "crash debug-6.1"},
 			"debug-6.1":        {"torture on debug-6.1"},
+			"debug-6.1 races":  {"races on debug-6.1"},
 			"host":             {"the host"}, "harness": {"the harness"},
 		}},
 		"all on it": {allRun{kernels: "debug-6.1", debug: "debug-6.1"}, map[string][]string{
@@ -60,10 +60,11 @@ func TestLanesOfKernels(t *testing.T) {
 
 // The debug kernel gets each test of the torture set once, and no other.
 func TestTortureLanes(t *testing.T) {
-	set := regexp.MustCompile(tortureSet)
-	for _, name := range vmtest.NeedDebug() {
-		assert.Regexp(t, set, name)
+	for name, want := range map[string]string{
+		"TestTortureMixed": "races", "TestTortureStorage": "rest", "TestTortureFailHook": "one by one", "TestKUnit": "one by one",
+	} {
+		one, race := regexp.MustCompile(oneByOne).MatchString(name), regexp.MustCompile(races).MatchString(name)
+		assert.Equal(t, want == "one by one", one, name)
+		assert.Equal(t, want == "races", race, name)
 	}
-	assert.Regexp(t, faults(), "TestTortureMixed")
-	assert.NotRegexp(t, faults(), "TestTortureStorage")
 }
