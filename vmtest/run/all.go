@@ -32,9 +32,9 @@ const (
 	tortureSet = "^Test(Torture|KUnit)"
 	// oneByOne are those of them in which one thing happens after the other. A machine with one processor is enough
 	// for them: beside others it has them done in two thirds of the time.
-	oneByOne = "^Test(KUnit|Torture(Fail.*|NetlinkTable|Permissions))$"
+	oneByOne = "^Test(KUnit|Torture(Fail(Function|Init|Load|Namespace|Nth)|NetlinkTable|Permissions))$"
 	// races are those in which as much as possible happens at once.
-	races = "^TestTorture(Devices|Load|Mixed|Namespaces|StartStop|StopRace)$"
+	races = "^TestTorture(Devices|FailHook|Load|Mixed|Namespaces|StartStop|StopRace)$"
 )
 
 func newAll(f *flags) *cobra.Command {

@@ -61,7 +61,7 @@ func TestLanesOfKernels(t *testing.T) {
 // The debug kernel gets each test of the torture set once, and no other.
 func TestTortureLanes(t *testing.T) {
 	for name, want := range map[string]string{
-		"TestTortureMixed": "races", "TestTortureStorage": "rest", "TestTortureFailHook": "one by one", "TestKUnit": "one by one",
+		"TestTortureMixed": "races", "TestTortureStorage": "rest", "TestTortureFailHook": "races", "TestTortureFailNth": "one by one", "TestKUnit": "one by one",
 	} {
 		one, race := regexp.MustCompile(oneByOne).MatchString(name), regexp.MustCompile(races).MatchString(name)
 		assert.Equal(t, want == "one by one", one, name)
