@@ -325,9 +325,9 @@ static int capture_restart(struct ksnif_capture *cap, bool stop, unsigned long d
  */
 static u64 run_flush(struct ksnif_run *run, u64 asker)
 {
-	if (!asker || asker != run->flush_asker || READ_ONCE(run->flush_done) == run->flush_wanted) {
+	if (!asker || asker != run->asker || run->flush_wanted == READ_ONCE(run->flush_done)) {
 		WRITE_ONCE(run->flush_wanted, run->flush_wanted + 1);
-		run->flush_asker = asker;
+		run->asker = asker;
 		ksnif_writer_wake(run, KSNIF_WAKE_NOW);
 	}
 	return run->flush_wanted;

@@ -311,7 +311,7 @@ struct ksnif_run {
 	/* between commands and writer */
 	bool stopping;			/* hook gone: drain, sync, close. Under cap->lock */
 	u64 flush_wanted;		/* flushes asked for. Under cap->lock */
-	u64 flush_asker;		/* of the last one, or 0. Under cap->lock */
+	u64 asker;			/* of the last flush, or 0. Under cap->lock */
 	u64 flush_done;			/* flushes done */
 	wait_queue_head_t waiters;	/* for flush_done and ended */
 	bool ended;			/* file closed; what follows is final */
