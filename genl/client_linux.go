@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/mdlayher/genetlink"
@@ -26,7 +25,7 @@ const (
 // concurrent use; commands are sent one at a time.
 type Client struct {
 	conn *conn
-	dial func() (*netlink.Conn, error)
+	dial func() (*genetlink.Conn, error)
 }
 
 // New connects to the module in the calling thread's network namespace. If it
@@ -36,19 +35,19 @@ func New() (*Client, error) { return newClient(dial) }
 
 // dial asks for strict checks and extended acknowledgements: without them
 // there would be no texts.
-func dial() (*netlink.Conn, error) {
-	return netlink.Dial(unix.NETLINK_GENERIC, &netlink.Config{Strict: true})
+func dial() (*genetlink.Conn, error) {
+	return genetlink.Dial(&netlink.Config{Strict: true})
 }
 
 // newClient is New for tests, which dial something else.
-func newClient(dial func() (*netlink.Conn, error)) (*Client, error) {
-	n, err := dial()
+func newClient(dial func() (*genetlink.Conn, error)) (*Client, error) {
+	g, err := dial()
 	if err != nil {
 		return nil, fmt.Errorf("connect to generic netlink: %w", err)
 	}
-	c, err := newConn(n)
+	c, err := newConn(g)
 	if err != nil {
-		_ = n.Close()
+		_ = g.Close()
 		return nil, err
 	}
 	return &Client{conn: c, dial: dial}, nil
@@ -76,13 +75,13 @@ func (c *Client) Set(ctx context.Context, s Settings) error {
 	if err != nil {
 		return err
 	}
-	return c.command(ctx, request{command: CmdSet, attrs: attrs})
+	return c.command(ctx, CmdSet, attrs)
 }
 
 // Start starts the capture. The kernel opens and truncates the capture file
 // with the credentials and the root directory of the calling thread: a caller
 // that gave its thread its own must lock the goroutine to it.
-func (c *Client) Start(ctx context.Context) error { return c.command(ctx, request{command: CmdStart}) }
+func (c *Client) Start(ctx context.Context) error { return c.command(ctx, CmdStart, nil) }
 
 // Stop stops the capture and returns once its file is synced and closed, with
 // the capture's first write or fsync error if there was one. If ctx is done
@@ -122,7 +121,7 @@ func (c *Client) StatsPerCPU(ctx context.Context) ([]CPUStats, error) {
 	var a answer
 	for try := 0; try == 0 || a.interrupted && try < dumpTries; try++ {
 		var err error
-		if a, err = c.conn.exchange(ctx, request{command: CmdStats, flags: netlink.Dump}); err != nil {
+		if a, err = c.conn.exchange(ctx, CmdStats, netlink.Dump, nil); err != nil {
 			return nil, err
 		}
 	}
@@ -142,7 +141,7 @@ func (c *Client) StatsPerCPU(ctx context.Context) ([]CPUStats, error) {
 
 // ask sends a request without attributes and returns its one reply.
 func (c *Client) ask(ctx context.Context, command uint8) (genetlink.Message, error) {
-	a, err := c.conn.exchange(ctx, request{command: command})
+	a, err := c.conn.exchange(ctx, command, 0, nil)
 	if err != nil {
 		return genetlink.Message{}, err
 	}
@@ -154,18 +153,15 @@ func (c *Client) ask(ctx context.Context, command uint8) (genetlink.Message, err
 
 // command sends a request that is only acknowledged. Without the flag a success
 // would have no answer to wait for.
-func (c *Client) command(ctx context.Context, r request) error {
-	r.flags = netlink.Acknowledge
-	_, err := c.conn.exchange(ctx, r)
+func (c *Client) command(ctx context.Context, command uint8, attrs []byte) error {
+	_, err := c.conn.exchange(ctx, command, netlink.Acknowledge, attrs)
 	return err
 }
 
-// finish repeats a command until its work is done or ctx is. It is one question, and has one number: of a flush the
-// kernel tells by it that the packets before the first time are meant.
+// finish repeats a command until its work is done or ctx is.
 func (c *Client) finish(ctx context.Context, command uint8, goesOn string) error {
-	r := request{command: command, sequence: max(1, rand.Uint32())}
 	for asked := false; ; asked = true {
-		err := c.command(ctx, r)
+		err := c.command(ctx, command, nil)
 		working := errors.Is(err, unix.EINPROGRESS)
 		if working {
 			wait(ctx, pause)

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mdlayher/genetlink"
+	"github.com/mdlayher/genetlink/genltest"
 	"github.com/mdlayher/netlink"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -28,7 +30,7 @@ func TestNewWithoutModule(t *testing.T) {
 	assert.True(t, f.closed, "the socket must not leak")
 }
 
-// Each method's request.
+// Each method's request, as genltest sees it.
 func TestRequests(t *testing.T) {
 	empty := func(*netlink.AttributeEncoder) {}
 	tests := []struct {
@@ -64,15 +66,18 @@ func TestRequests(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			f := newFake(func(req netlink.Message) []netlink.Message {
-				assert.Equal(t, genlMessage(tt.command, tt.attrs), req.Data)
-				assert.Equal(t, netlink.Request|tt.flags, req.Header.Flags)
-				if tt.flags == netlink.Acknowledge {
-					return acknowledge(req)
-				}
-				return reply(req, genlMessage(tt.command, empty))
+			family := genetlink.Family{ID: fakeFamily, Name: FamilyName, Version: FamilyVersion}
+			check := genltest.CheckRequest(fakeFamily, tt.command, netlink.Request|tt.flags,
+				func(greq genetlink.Message, _ netlink.Message) ([]genetlink.Message, error) {
+					assert.Equal(t, attributes(tt.attrs), append([]byte{}, greq.Data...))
+					assert.Equal(t, uint8(FamilyVersion), greq.Header.Version)
+					return []genetlink.Message{{Header: greq.Header}}, nil
+				})
+			c, err := newClient(func() (*genetlink.Conn, error) {
+				return genltest.Dial(genltest.ServeFamily(family, check)), nil
 			})
-			require.NoError(t, tt.call(t.Context(), f.client(t)))
+			require.NoError(t, err)
+			require.NoError(t, tt.call(t.Context(), c))
 		})
 	}
 }
@@ -227,6 +232,6 @@ func TestClientIsSafeForConcurrentUse(t *testing.T) {
 }
 
 func TestFailedDial(t *testing.T) {
-	_, err := newClient(func() (*netlink.Conn, error) { return nil, errors.New("no socket") })
+	_, err := newClient(func() (*genetlink.Conn, error) { return nil, errors.New("no socket") })
 	require.EqualError(t, err, "connect to generic netlink: no socket")
 }

@@ -26,18 +26,17 @@ const (
 
 // conn exchanges messages with the family, one request at a time.
 type conn struct {
-	netlink *netlink.Conn
-	genl    *genetlink.Conn // the same one
-	turn    chan struct{}   // taken by whoever uses the fields below
-	known   bool            // family is what the kernel has, as far as is known
-	stale   bool            // an answer may be left that nobody waits for
+	genl  *genetlink.Conn
+	turn  chan struct{} // taken by whoever uses the fields below
+	known bool          // family is what the kernel has, as far as is known
+	stale bool          // an answer may be left that nobody waits for
 
 	family genetlink.Family
 }
 
 // newConn looks the family up, which loads the module if it is installed.
-func newConn(n *netlink.Conn) (*conn, error) {
-	c := &conn{netlink: n, genl: genetlink.NewConn(n), turn: make(chan struct{}, 1)}
+func newConn(g *genetlink.Conn) (*conn, error) {
+	c := &conn{genl: g, turn: make(chan struct{}, 1)}
 	if err := c.lookup(); err != nil {
 		return nil, err
 	}
@@ -62,18 +61,10 @@ type answer struct {
 	interrupted bool // a dump whose state changed meanwhile
 }
 
-// request is what is sent.
-type request struct {
-	command  uint8
-	flags    netlink.HeaderFlags
-	attrs    []byte
-	sequence uint32 // 0: the connection's next
-}
-
 // exchange sends one request and returns its answer. The send itself cannot be
 // interrupted: the kernel waits in it, for two seconds at most.
-func (c *conn) exchange(ctx context.Context, r request) (answer, error) {
-	name := commandNames[r.command]
+func (c *conn) exchange(ctx context.Context, command uint8, flags netlink.HeaderFlags, attrs []byte) (answer, error) {
+	name := commandNames[command]
 	select {
 	case c.turn <- struct{}{}:
 		defer func() { <-c.turn }()
@@ -85,7 +76,8 @@ func (c *conn) exchange(ctx context.Context, r request) (answer, error) {
 	if err := c.prepare(); err != nil {
 		return answer{}, err
 	}
-	sent, err := c.send(r)
+	m := genetlink.Message{Header: genetlink.Header{Command: command, Version: FamilyVersion}, Data: attrs}
+	request, err := c.genl.Send(m, c.family.ID, netlink.Request|flags)
 	if err != nil {
 		return answer{}, fmt.Errorf("%s: %w", name, err)
 	}
@@ -93,31 +85,16 @@ func (c *conn) exchange(ctx context.Context, r request) (answer, error) {
 	messages, headers, err := c.genl.Receive()
 	release()
 	if err == nil {
-		err = netlink.Validate(sent, headers)
+		err = netlink.Validate(request, headers)
 	}
 	if err != nil {
-		return answer{}, c.failed(ctx, name, sent, err)
+		return answer{}, c.failed(ctx, name, request, err)
 	}
 	a := answer{messages: messages}
 	for _, h := range headers {
 		a.interrupted = a.interrupted || h.Header.Flags&netlink.DumpInterrupted != 0
 	}
 	return a, nil
-}
-
-// send is genetlink's, which has no say in the sequence number.
-func (c *conn) send(r request) (netlink.Message, error) {
-	m := genetlink.Message{Header: genetlink.Header{Command: r.command, Version: FamilyVersion}, Data: r.attrs}
-	data, err := m.MarshalBinary()
-	if err != nil {
-		return netlink.Message{}, err
-	}
-	return c.netlink.Send(netlink.Message{
-		Header: netlink.Header{
-			Type: netlink.HeaderType(c.family.ID), Flags: netlink.Request | r.flags, Sequence: r.sequence,
-		},
-		Data: data,
-	})
 }
 
 // prepare makes the connection fit for a request.
@@ -164,8 +141,8 @@ func (c *conn) interruptible(ctx context.Context) func() {
 
 // failed says what a failed receive means, for the caller and for the next
 // exchange.
-func (c *conn) failed(ctx context.Context, name string, sent netlink.Message, err error) error {
-	refused := refusal(err, name, sent.Data)
+func (c *conn) failed(ctx context.Context, name string, request netlink.Message, err error) error {
+	refused := refusal(err, name, request.Data)
 	var e *Error
 	if !errors.As(refused, &e) {
 		c.stale = true

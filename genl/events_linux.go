@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/mdlayher/genetlink"
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -30,21 +29,21 @@ type EventReader struct {
 // done. It needs less privilege than commands do: CAP_NET_ADMIN in the user
 // namespace that owns the network namespace.
 func (c *Client) Events(ctx context.Context) (*EventReader, error) {
-	n, err := c.dial()
+	g, err := c.dial()
 	if err != nil {
 		return nil, fmt.Errorf("connect to generic netlink: %w", err)
 	}
-	if err := join(n); err != nil {
-		_ = n.Close()
+	if err := join(g); err != nil {
+		_ = g.Close()
 		return nil, err
 	}
-	r := &EventReader{ctx: ctx, genl: genetlink.NewConn(n)}
-	r.stop = context.AfterFunc(ctx, func() { _ = n.Close() })
+	r := &EventReader{ctx: ctx, genl: g}
+	r.stop = context.AfterFunc(ctx, func() { _ = g.Close() })
 	return r, nil
 }
 
-func join(n *netlink.Conn) error {
-	c, err := newConn(n)
+func join(g *genetlink.Conn) error {
+	c, err := newConn(g)
 	if err != nil {
 		return err
 	}
@@ -52,7 +51,7 @@ func join(n *netlink.Conn) error {
 		if group.Name != GroupEvents {
 			continue
 		}
-		err := n.JoinGroup(group.ID)
+		err := g.JoinGroup(group.ID)
 		var errno unix.Errno
 		if errors.As(err, &errno) {
 			return &Error{Command: eventsCommand, Err: errno}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mdlayher/genetlink"
 	"github.com/mdlayher/netlink"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -54,8 +55,8 @@ func (f *fakeSocket) client(t *testing.T) *Client {
 	return c
 }
 
-func (f *fakeSocket) dial() (*netlink.Conn, error) {
-	return netlink.NewConn(f, fakePID), nil
+func (f *fakeSocket) dial() (*genetlink.Conn, error) {
+	return genetlink.NewConn(netlink.NewConn(f, fakePID)), nil
 }
 
 // push queues a datagram, or an error of receiving one.

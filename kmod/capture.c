@@ -10,8 +10,9 @@
  *      | +---------------------------------------- file closed -------+    |
  *      +--------- stop ---------- failed <-------- with an error ----------+
  *
- * A run is made by start and ended by the writer. Commands hold netlink's own lock: they begin
- * things and wait, for two seconds, restart twice, half a second more for a late step of a file.
+ * A run is made by start and ended by the writer. Commands only begin things and wait: for two
+ * seconds, restart twice, and half a second more for each step of the file that began late.
+ * Netlink's own lock is held across a command.
  */
 #include <linux/netdevice.h>
 #include <linux/rtnetlink.h>
@@ -320,24 +321,10 @@ static int capture_restart(struct ksnif_capture *cap, bool stop, unsigned long d
 }
 
 /*
- * The flush to wait for, under cap->lock. A question that is repeated is about the flush that is
- * at work for it: on a slow disk each new one might be too late to be done within a wait.
- */
-static u64 run_flush(struct ksnif_run *run, u64 asker)
-{
-	if (!asker || asker != run->asker || run->flush_wanted == READ_ONCE(run->flush_done)) {
-		WRITE_ONCE(run->flush_wanted, run->flush_wanted + 1);
-		run->asker = asker;
-		ksnif_writer_wake(run, KSNIF_WAKE_NOW);
-	}
-	return run->flush_wanted;
-}
-
-/*
  * Wait until every packet captured so far is on disk: 0; -ENOTCONN if no capture runs; the
  * write or fsync error; -EINPROGRESS if it takes longer; -EINTR.
  */
-static int capture_flush(struct ksnif_capture *cap, u64 asker, unsigned long deadline,
+static int capture_flush(struct ksnif_capture *cap, unsigned long deadline,
 			 struct netlink_ext_ack *extack)
 {
 	struct ksnif_run *run = NULL;
@@ -349,8 +336,11 @@ static int capture_flush(struct ksnif_capture *cap, u64 asker, unsigned long dea
 		run = cap->run;
 		kref_get(&run->ref);
 	}
-	if (cap->state == KSNIF_STATE_RUNNING)
-		flush = run_flush(run, asker);
+	if (cap->state == KSNIF_STATE_RUNNING) {
+		flush = run->flush_wanted + 1;
+		WRITE_ONCE(run->flush_wanted, flush);
+		ksnif_writer_wake(run, KSNIF_WAKE_NOW);
+	}
 	mutex_unlock(&cap->lock);
 	if (!run)
 		return ksnif_refuse(extack, -ENOTCONN, "flush: no capture is running");
@@ -359,9 +349,8 @@ static int capture_flush(struct ksnif_capture *cap, u64 asker, unsigned long dea
 	return err;
 }
 
-/* @cmd is KSNIF_CMD_START, _STOP, _RESTART or _FLUSH; @asker by what it is repeated, or 0. */
-int ksnif_capture_command(struct ksnif_capture *cap, int cmd, u64 asker,
-			  struct netlink_ext_ack *extack)
+/* @cmd is KSNIF_CMD_START, _STOP, _RESTART or _FLUSH. */
+int ksnif_capture_command(struct ksnif_capture *cap, int cmd, struct netlink_ext_ack *extack)
 {
 	unsigned long deadline = jiffies + KSNIF_WAIT;
 	int err;
@@ -369,7 +358,7 @@ int ksnif_capture_command(struct ksnif_capture *cap, int cmd, u64 asker,
 	if (cmd == KSNIF_CMD_STOP)
 		err = capture_stop(cap, deadline, extack);
 	else if (cmd == KSNIF_CMD_FLUSH)
-		err = capture_flush(cap, asker, deadline, extack);
+		err = capture_flush(cap, deadline, extack);
 	else
 		err = capture_restart(cap, cmd == KSNIF_CMD_RESTART, deadline, extack);
 	return ksnif_explain(err, extack);
@@ -487,7 +476,11 @@ int ksnif_capture_register(void)
 	return err;
 }
 
-/* Stop all captures, at module exit: on a frozen file system it waits until that is thawed. */
+/**
+ * ksnif_capture_unregister() - stop all captures; at module exit
+ *
+ * Waits until every file is closed: on a frozen file system until it is thawed.
+ */
 void ksnif_capture_unregister(void)
 {
 	unregister_pernet_subsys(&capture_net_ops);

@@ -311,7 +311,6 @@ struct ksnif_run {
 	/* between commands and writer */
 	bool stopping;			/* hook gone: drain, sync, close. Under cap->lock */
 	u64 flush_wanted;		/* flushes asked for. Under cap->lock */
-	u64 asker;			/* of the last flush, or 0. Under cap->lock */
 	u64 flush_done;			/* flushes done */
 	wait_queue_head_t waiters;	/* for flush_done and ended */
 	bool ended;			/* file closed; what follows is final */
@@ -363,8 +362,7 @@ struct ksnif_capture {
 /* All: process context, may sleep. 0 or a negative errno with a text in @extack. */
 int ksnif_capture_set(struct ksnif_capture *cap, struct ksnif_change *change,
 		      struct netlink_ext_ack *extack);
-int ksnif_capture_command(struct ksnif_capture *cap, int cmd, u64 asker,
-			  struct netlink_ext_ack *extack);
+int ksnif_capture_command(struct ksnif_capture *cap, int cmd, struct netlink_ext_ack *extack);
 int ksnif_capture_status(struct ksnif_capture *cap, struct ksnif_status *st);
 unsigned int ksnif_capture_stats(struct ksnif_capture *cap, struct ksnif_stats *sum, int cpu);
 

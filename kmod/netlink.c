@@ -159,14 +159,13 @@ int ksnif_nl_set_doit(struct sk_buff *skb, struct genl_info *info)
 	return ksnif_explain(err, info->extack);
 }
 
-/* start, stop, restart and flush. Who repeats a question gives it the same number. */
+/* start, stop, restart and flush */
 int ksnif_nl_command_doit(struct sk_buff *skb, struct genl_info *info)
 {
 	struct ksnif_capture *cap = info_capture(info);
 
 	return IS_ERR(cap) ? PTR_ERR(cap) :
-	       ksnif_capture_command(cap, info->genlhdr->cmd,
-				     (u64)info->snd_portid << 32 | info->snd_seq, info->extack);
+	       ksnif_capture_command(cap, info->genlhdr->cmd, info->extack);
 }
 
 /* The counters from received up to @last, which are numbered in a row. */

@@ -161,7 +161,7 @@ static int control_run(struct ksnif_capture *cap, char *line, struct netlink_ext
 	}
 	for (cmd = 0; cmd < ARRAY_SIZE(commands); cmd++)
 		if (commands[cmd] && !strcmp(line, commands[cmd]))
-			return ksnif_capture_command(cap, cmd, 0, extack);
+			return ksnif_capture_command(cap, cmd, extack);
 	return ksnif_refuse(extack, -EINVAL,
 			    "control: must be start, stop, restart, flush or NAME VALUE");
 }

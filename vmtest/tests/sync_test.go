@@ -209,22 +209,3 @@ func TestRestartTellsError(t *testing.T) {
 	require.EqualValues(t, 10, checkNumbers(t, c.StopRead().Packets, 0))
 	d.umount()
 }
-
-// TestFlushSlowDisk asks for a flush while the disk takes longer for one than a command waits, and packets go on to
-// come: asked again, it is the same question, and has its answer when that one is done.
-func TestFlushSlowDisk(t *testing.T) {
-	d := newDisk(t, 16, "")
-	c, load, _ := loaded(t, d.file("capture"), floodSpec{Rate: 200})
-	c.waitWritten(10)
-	d.SlowDown(2500)
-	seen := c.Stats().Received
-	c.Flush()
-	assert.GreaterOrEqual(t, c.Stats().Written, seen)
-	d.Heal()
-	seen = c.Stats().Received
-	c.Flush()
-	assert.GreaterOrEqual(t, c.Stats().Written, seen, "another question")
-	load.Stop()
-	checkNumbers(t, c.StopRead().Packets, 0)
-	d.umount()
-}
