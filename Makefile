@@ -117,7 +117,7 @@ build_module = vars=$$(out/bin/mk kernel $(1)); eval "$$vars"; \
 	KSNIF_OPTIONS="$$OPTIONS" kmod/build.sh "$$KDIR" "$(2)/$$(basename $(1))-$(CONFIG)" $(CONFIG) $(3) $(KBUILD_ARGS)
 
 bin/ksnifctl: deps-build FORCE
-	@$(GO_STATIC) $(GO_COVER) -o $@ ./ctl/ksnifctl
+	@$(GO_STATIC) -o $@ ./ctl/ksnifctl
 
 out/bin/mk: deps-build FORCE
 	@$(GO_STATIC) -o $@ ./images/mk
@@ -126,7 +126,7 @@ out/bin/vmtest-run: deps-build FORCE
 	@$(GO_STATIC) -o $@ ./vmtest/run
 
 out/bin/tests: deps-build FORCE
-	@CGO_ENABLED=0 go test -c -trimpath $(GO_COVER) -o $@ ./vmtest/tests
+	@CGO_ENABLED=0 go test -c -trimpath -o $@ ./vmtest/tests
 
 # --- checks
 
@@ -150,17 +150,18 @@ MODULE_COVERAGE ?= 90
 fuzz: deps-build ## run every fuzz target for FUZZTIME
 	@.ci/fuzz $(FUZZTIME)
 
-# The report is made of what failed, too; the exit status says that something did. Tool and tests that note what
-# ran of them are in nobody's way later: they are built once more.
-coverage: GO_COVER := -cover -coverpkg=./...
-coverage: deps-coverage module vm-tools out/bin/tests ## all tests, and what of the code they ran: out/coverage/index.html
-	@rm -rf out/coverage; mkdir -p out/coverage; \
+# The report is made of what failed, too; the exit status says that something did. Programs that note what ran of them
+# have a folder of their own: nobody installs one.
+GO_COVER := -trimpath -cover -coverpkg=./...
+coverage: deps-coverage module vm-tools ## all tests, and what of the code they ran: out/coverage/index.html
+	@rm -rf out/coverage; mkdir -p out/coverage/bin; \
+	CGO_ENABLED=0 go build $(GO_COVER) -o out/coverage/bin/ksnifctl ./ctl/ksnifctl; \
+	CGO_ENABLED=0 go test -c $(GO_COVER) -o out/coverage/bin/tests ./vmtest/tests; \
 	status=0; \
-	out/bin/vmtest-run all -kernels '$(VM_KERNEL)' -config $(CONFIG) -coverprofile '$(CURDIR)/out/coverage/host.cov' \
+	out/bin/vmtest-run all -kernels '$(VM_KERNEL)' -config $(CONFIG) -cover '$(CURDIR)/out/coverage/bin' \
 		$(if $(RUN),-run '$(RUN)') || status=$$?; \
 	place=$$(basename '$(VM_KERNEL)')-$(CONFIG); \
 	.ci/coverage $(GCOV2LCOV) $(MODULE_COVERAGE) "out/build/$$place" "out/vmtest/$$place" || status=$$?; \
-	$(MAKE) GO_COVER= bin/ksnifctl out/bin/tests; \
 	exit $$status
 deps-coverage:
 	@.ci/deps -vm $(PKGS_BUILD) $(PKGS_VM) $(PKGS_VMTEST) $(PKGS_COVERAGE)

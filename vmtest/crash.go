@@ -70,6 +70,11 @@ func (h *Harness) Crash(ctx context.Context, r TestRun) (*Result, error) {
 		h: h, run: r, guest: guest, dir: h.out("vmtest", h.name(r.Kernel)+"-crash-disks"),
 		rnd: rand.New(rand.NewPCG(h.Options.Seed, 0)),
 	}
+	leave, err := occupy(c.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	res := &Result{Where: h.name(r.Kernel) + "-crash", Release: guest.Kernel.Release}
 	if err := c.killAll(ctx, res); err != nil {
 		return res, err

@@ -22,6 +22,7 @@ type Harness struct {
 	Root     string // of the repository
 	Config   string // queue of the module: list or ring
 	NoModule bool   // boot without the module
+	Tool     string // ksnifctl for the guest; bin/ksnifctl if empty
 	Profile  string // file for Go's coverage profile of the host's tests, or nothing
 	Options  Options
 	Cache    *images.Cache
@@ -66,8 +67,10 @@ func (h *Harness) guest(ctx context.Context, kernel, module string) (Guest, erro
 		return Guest{}, err
 	}
 	g := Guest{Kernel: k, Base: base}
-	if tool := filepath.Join(h.Root, "bin", "ksnifctl"); isFile(tool) {
-		g.Tool = tool
+	if g.Tool = h.Tool; g.Tool == "" {
+		if tool := filepath.Join(h.Root, "bin", "ksnifctl"); isFile(tool) {
+			g.Tool = tool
+		}
 	}
 	if g.Module = module; module == "" && !h.NoModule {
 		g.Module = h.out("build", h.name(kernel), "ksnif.ko")

@@ -73,7 +73,7 @@ const urgentRCU = "rcutree.use_softirq=0 rcutree.kthread_prio=1"
 // minutes, and computes each number that it gives from all it has got so far.
 const earlyRandom = "random.trust_cpu=on"
 
-// promptRCU has nobody sleep out a grace period: a tenth of the torture set's time on a slow machine.
+// promptRCU has nobody wait for readers longer than they read: a tenth of the torture set's time on a slow machine.
 const promptRCU = "rcupdate.rcu_expedited=1"
 
 // markedCaches marks the slab caches for failslab's cache-filter: all but those of the kernel's own detectors, which

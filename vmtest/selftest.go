@@ -157,6 +157,11 @@ func (h *Harness) Selftest(ctx context.Context, kernel string) (*Result, error) 
 	start := time.Now()
 	h.Progress.Step("self-test of the harness: tests that misbehave, kernels that complain")
 	dir := h.out("vmtest", "selftest")
+	leave, err := occupy(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	if err := emptyDir(dir); err != nil {
 		return nil, err
 	}

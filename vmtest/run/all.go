@@ -25,6 +25,7 @@ type allRun struct {
 	run     string
 	binary  string
 	long    bool
+	cover   string
 }
 
 const (
@@ -52,7 +53,7 @@ func newAll(f *flags) *cobra.Command {
 	cmd.Flags().StringVar(&a.debug, "debug", "", "kernel for the torture set, such as debug-6.1")
 	cmd.Flags().StringVar(&a.run, "run", "", "only the tests that match, as in go test -run")
 	cmd.Flags().BoolVar(&a.long, "long", false, "only the torture set and the harness, in their long size")
-	cmd.Flags().StringVar(&f.profile, "coverprofile", "", "file for Go's coverage profile of the host's tests; the guest's programs were built with -cover")
+	cmd.Flags().StringVar(&a.cover, "cover", "", "folder with ksnifctl and tests built with -cover, for the guest, and for host.cov, Go's profile of the host's tests")
 	cmd.Flags().StringVar(&a.binary, "tests", "", "test binary for the guest (default out/bin/tests)")
 	return cmd
 }
@@ -86,7 +87,7 @@ func (a *allRun) lanes() []lane {
 	}
 	apart := whole && a.debug != "" && !slices.Contains(kernels, a.debug) // else all runs there
 	for _, kernel := range kernels {
-		r := vmtest.TestRun{Kernel: kernel, Binary: a.flags.binary(a.binary), Run: a.run, Cover: a.flags.profile != ""}
+		r := vmtest.TestRun{Kernel: kernel, Binary: a.flags.binary(a.binary), Run: a.run, Cover: a.cover != ""}
 		switch {
 		case whole && a.long:
 			lanes = append(lanes, a.torture(kernel)...)
@@ -151,6 +152,10 @@ func guest(r vmtest.TestRun) []part {
 func (a *allRun) with(ctx context.Context) func(h *vmtest.Harness) error {
 	return func(h *vmtest.Harness) error {
 		h.Options.Long = h.Options.Long || a.long
+		if a.cover != "" {
+			h.Tool, a.binary = filepath.Join(a.cover, "ksnifctl"), filepath.Join(a.cover, "tests")
+			h.Profile = filepath.Join(a.cover, "host.cov")
+		}
 		var sum vmtest.Counts
 		var lines []string
 		for _, t := range a.beside(ctx, h, a.lanes()) {

@@ -21,7 +21,6 @@ type flags struct {
 	root     string
 	config   string
 	noModule bool
-	profile  string
 	kernel   string
 }
 
@@ -51,7 +50,7 @@ func (f *flags) harness(fn func(h *vmtest.Harness) error) error {
 		return err
 	}
 	return fn(&vmtest.Harness{
-		Root: root, Config: f.config, NoModule: f.noModule, Profile: f.profile,
+		Root: root, Config: f.config, NoModule: f.noModule,
 		Options: opts, Cache: cache, Progress: progress,
 	})
 }
