@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"ksnif/images"
@@ -28,8 +29,34 @@ type Harness struct {
 	Cache    *images.Cache
 	Progress *Progress
 
-	kvmBroken string // why KVM, although there, is not used
-	died      bool   // the last boot under TCG died before init was up
+	kvm  *kvmState // of this machine
+	died bool      // the last boot under TCG died before init was up
+}
+
+// kvmState is what was learnt about KVM. All that run beside each other share it: to find out takes a boot.
+type kvmState struct {
+	mu     sync.Mutex
+	broken string // why KVM, although there, is not used
+}
+
+// sharedKVM makes what was learnt, before others run beside h.
+func (h *Harness) sharedKVM() *kvmState {
+	if h.kvm == nil {
+		h.kvm = &kvmState{}
+	}
+	return h.kvm
+}
+
+func (k *kvmState) why() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.broken
+}
+
+func (k *kvmState) giveUp(why string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.broken = why
 }
 
 // Defaults of what a boot may take. A user's TIMEOUT replaces the limit of one boot.
@@ -46,6 +73,7 @@ const (
 
 // Named returns a harness that can run beside this one and shows its progress under that name.
 func (h *Harness) Named(name string) *Harness {
+	h.sharedKVM()
 	one := *h
 	one.Progress = h.Progress.Named(name)
 	return &one
@@ -138,8 +166,8 @@ func isDebug(k *images.Kernel) bool { return has(k, "KASAN") || has(k, "PROVE_LO
 
 // accel chooses the accelerator, and says once why it is the slow one.
 func (h *Harness) accel() (Accel, string, error) {
-	if h.kvmBroken != "" {
-		return TCG, h.kvmBroken, nil
+	if why := h.sharedKVM().why(); why != "" {
+		return TCG, why, nil
 	}
 	return ChooseAccel(h.Options)
 }
@@ -153,7 +181,7 @@ func (h *Harness) again(a Accel, e ending) bool {
 		h.died = false
 		return false
 	case a == KVM && h.Options.Accel != string(KVM):
-		h.kvmBroken = "a boot with KVM failed, " + e.Reason
+		h.sharedKVM().giveUp("a boot with KVM failed, " + e.Reason)
 		return true
 	case a == TCG && !e.Limit && !h.died:
 		h.died = true

@@ -165,8 +165,12 @@ func TestAgain(t *testing.T) {
 	assert.False(t, h.again(TCG, dead), "twice in a row")
 	assert.False(t, h.again(TCG, ending{}))
 	assert.True(t, h.again(TCG, dead), "a boot in between was good")
+	beside := h.Named("beside")
 	assert.True(t, h.again(KVM, mute))
-	assert.NotEmpty(t, h.kvmBroken)
+	a, why, err := beside.accel()
+	assert.NoError(t, err)
+	assert.Equal(t, TCG, a)
+	assert.Contains(t, why, "a boot with KVM failed", "nobody else has to find out")
 	forced := &Harness{Options: Options{Accel: "kvm"}}
 	assert.False(t, forced.again(KVM, mute), "the user wants KVM")
 }

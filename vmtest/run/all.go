@@ -186,8 +186,9 @@ func (a *allRun) beside(ctx context.Context, h *vmtest.Harness, lanes []lane) []
 	var wg sync.WaitGroup
 	for i, l := range lanes {
 		free <- struct{}{}
+		named := h.Named(l.name)
 		wg.Go(func() {
-			tallies[i] = a.one(ctx, h.Named(l.name), l)
+			tallies[i] = a.one(ctx, named, l)
 			<-free
 		})
 	}
