@@ -93,9 +93,6 @@ func (h *Harness) Crash(ctx context.Context, r TestRun) (*Result, error) {
 
 // killAll kills one machine after the other.
 func (c *crash) killAll(ctx context.Context, res *Result) (err error) {
-	if err := emptyDir(c.dir); err != nil {
-		return err
-	}
 	if err := c.prepare(ctx); err != nil {
 		return err
 	}

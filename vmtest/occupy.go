@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// occupy has a folder for results, which need not exist, to this run alone until the returned function is called or
-// the process ends: two runs there would mix what they bring.
+// occupy makes sure that a folder for results exists and is empty, and has it to this run alone until the returned
+// function is called or the process ends: two runs there would mix what they bring.
 func occupy(dir string) (leave func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return nil, err
@@ -29,6 +29,10 @@ func occupy(dir string) (leave func(), err error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lock %s: %w", dir, err)
+	}
+	if err := emptyDir(dir); err != nil {
+		_ = f.Close()
+		return nil, err
 	}
 	return func() { _ = f.Close() }, nil
 }

@@ -53,9 +53,6 @@ func (h *Harness) Script(ctx context.Context, r ScriptRun) (*ScriptResult, error
 		return nil, err
 	}
 	defer leave()
-	if err := emptyDir(r.Dir); err != nil {
-		return nil, err
-	}
 	one := &single{h: h, kernel: r.Kernel, guest: guest, mode: proto.ModeScript, dir: r.Dir, out: r.Output}
 	one.console, one.timeout = filepath.Join(r.Dir, "console.log"), scriptTimeout
 	res, err := one.run(ctx)

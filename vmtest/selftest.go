@@ -162,9 +162,6 @@ func (h *Harness) Selftest(ctx context.Context, kernel string) (*Result, error) 
 		return nil, err
 	}
 	defer leave()
-	if err := emptyDir(dir); err != nil {
-		return nil, err
-	}
 	log, err := os.Create(dir + ".log")
 	if err != nil {
 		return nil, err

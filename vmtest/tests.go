@@ -139,9 +139,6 @@ func (t *testLoop) all(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	defer leave()
-	if err := emptyDir(t.dir); err != nil {
-		return nil, err
-	}
 	log, err := os.Create(filepath.Join(t.dir, "console.log"))
 	if err != nil {
 		return nil, err

@@ -111,7 +111,7 @@ func (a *allRun) torture(kernel string) []lane {
 	name := filepath.Base(kernel)
 	run := func(what, run, skip string, cpus int) vmtest.TestRun {
 		return vmtest.TestRun{
-			Kernel: kernel, Binary: a.flags.binary(a.binary), Run: run, Skip: skip, CPUs: cpus,
+			Kernel: kernel, Binary: a.flags.binary(a.binary), Run: run, Skip: skip, CPUs: cpus, Cover: a.cover != "",
 			Where: name + "-" + a.flags.config + what,
 		}
 	}
