@@ -26,7 +26,9 @@ seen, and the counters (see ksnifctl stats).
 States: stopped; running; stopping (the rest of the queue is being written);
 failed (errno says why). unsynced yes means that the disk reported an error
 late: the file may hold fewer packets than written says. torn yes means that the
-file could not be cut back after an error: its last packet may be incomplete.`,
+file could not be cut back after an error: its last packet may be incomplete.
+flush_wanted counts the flushes asked for since the start, flush_done says up to
+which of them all is on disk.`,
 		Example: `  ksnifctl status
   ksnifctl status --watch
   ksnifctl status --json | jq -r .state`,
@@ -136,11 +138,18 @@ func captureFields() []field {
 	for _, s := range settings() {
 		fields = append(fields, field{name: s.name, always: true, value: s.value, display: s.display})
 	}
-	return append(fields, field{
-		name:    "file_size",
-		value:   func(c *genl.Capture) any { return c.FileSize },
-		display: func(c *genl.Capture) string { return strconv.FormatUint(c.FileSize, 10) },
-	})
+	return append(fields,
+		numberField("file_size", func(c *genl.Capture) uint64 { return c.FileSize }),
+		numberField("flush_wanted", func(c *genl.Capture) uint64 { return c.FlushWanted }),
+		numberField("flush_done", func(c *genl.Capture) uint64 { return c.FlushDone }))
+}
+
+func numberField(name string, number func(c *genl.Capture) uint64) field {
+	return field{
+		name:    name,
+		value:   func(c *genl.Capture) any { return number(c) },
+		display: func(c *genl.Capture) string { return strconv.FormatUint(number(c), 10) },
+	}
 }
 
 func yesNo(b bool) string {

@@ -49,6 +49,9 @@ type Capture struct {
 	Torn bool
 	// FileSize counts the bytes of whole blocks accepted so far.
 	FileSize uint64
+	// FlushWanted is the number of the last flush asked for since the last
+	// start, FlushDone that of the last one done.
+	FlushWanted, FlushDone uint64
 }
 
 // Stats are a capture's counters, in packets since the last start.

@@ -87,19 +87,49 @@ func (c *Client) Start(ctx context.Context) error { return c.command(ctx, CmdSta
 // the capture's first write or fsync error if there was one. If ctx is done
 // earlier, the error is an *UnfinishedError.
 func (c *Client) Stop(ctx context.Context) error {
-	return c.finish(ctx, CmdStop, "the capture goes on stopping")
+	stop := func() error { return c.command(ctx, CmdStop, nil) }
+	return finish(ctx, CmdStop, "the capture goes on stopping", stop)
 }
 
 // Restart is Stop and Start in one, so that nobody else comes between. If ctx
 // is done before the capture has stopped, it will not be started.
 func (c *Client) Restart(ctx context.Context) error {
-	return c.finish(ctx, CmdRestart, "the capture goes on stopping and is not started again")
+	restart := func() error { return c.command(ctx, CmdRestart, nil) }
+	return finish(ctx, CmdRestart, "the capture goes on stopping and is not started again", restart)
 }
 
 // Flush returns once all packets captured before are on disk. If ctx is done
 // earlier, the error is an *UnfinishedError.
 func (c *Client) Flush(ctx context.Context) error {
-	return c.finish(ctx, CmdFlush, "the capture goes on writing")
+	return finish(ctx, CmdFlush, "the capture goes on writing", c.flush(ctx))
+}
+
+// flush asks for a flush, and every further call whether it is done. To ask
+// again would be to ask for what was captured meanwhile, too: on a disk slower
+// than the load it would never end.
+func (c *Client) flush(ctx context.Context) func() error {
+	asked, number := false, uint64(0)
+	return func() error {
+		capture := &Capture{}
+		if asked {
+			var err error
+			if capture, err = c.Get(ctx); err != nil {
+				return err
+			}
+		}
+		// of a capture that ends, or of another one, the numbers say nothing
+		if capture.State != StateRunning || capture.FlushWanted < max(number, 1) {
+			asked, number = true, 0
+			return c.command(ctx, CmdFlush, nil)
+		}
+		if number == 0 { // that of ours, or of one asked for later
+			number = capture.FlushWanted
+		}
+		if capture.FlushDone < number {
+			return unix.EINPROGRESS
+		}
+		return nil
+	}
 }
 
 // Stats returns the capture's counters.
@@ -158,10 +188,10 @@ func (c *Client) command(ctx context.Context, command uint8, attrs []byte) error
 	return err
 }
 
-// finish repeats a command until its work is done or ctx is.
-func (c *Client) finish(ctx context.Context, command uint8, goesOn string) error {
+// finish calls ask until the work of its command is done, or ctx is.
+func finish(ctx context.Context, command uint8, goesOn string, ask func() error) error {
 	for asked := false; ; asked = true {
-		err := c.command(ctx, command, nil)
+		err := ask()
 		working := errors.Is(err, unix.EINPROGRESS)
 		if working {
 			wait(ctx, pause)

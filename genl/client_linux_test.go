@@ -137,6 +137,8 @@ func captureAttributes(ae *netlink.AttributeEncoder) {
 	ae.Uint64(AttrCaptureFileSize, 1<<33)
 	ae.Uint32(AttrCaptureTorn, 1)
 	ae.Uint32(AttrCaptureSyncInterval, 60)
+	ae.Uint64(AttrCaptureFlushWanted, 1<<34)
+	ae.Uint64(AttrCaptureFlushDone, 1<<34-1)
 }
 
 func wantCapture() *Capture {
@@ -144,6 +146,7 @@ func wantCapture() *Capture {
 		Name: "default", DeviceName: "any", Family: IPFamilyIP, Logfile: "/var/log/ksnif.pcapng", Snaplen: 96,
 		QueueSize: 1 << 32, Format: FormatPcap, IO: IODiscard, State: StateFailed, Errno: unix.ENOSPC,
 		Unsynced: true, Torn: true, FileSize: 1 << 33, SyncInterval: 60,
+		FlushWanted: 1 << 34, FlushDone: 1<<34 - 1,
 	}
 }
 

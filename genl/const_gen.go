@@ -56,6 +56,8 @@ const (
 	AttrCaptureFileSize     = 12
 	AttrCaptureTorn         = 13
 	AttrCaptureSyncInterval = 14
+	AttrCaptureFlushWanted  = 15
+	AttrCaptureFlushDone    = 16
 )
 
 // captureAttrs names the attributes by their numbers.
@@ -74,6 +76,8 @@ var captureAttrs = []string{
 	AttrCaptureFileSize:     "file_size",
 	AttrCaptureTorn:         "torn",
 	AttrCaptureSyncInterval: "sync_interval",
+	AttrCaptureFlushWanted:  "flush_wanted",
+	AttrCaptureFlushDone:    "flush_done",
 }
 
 // Numbers of the attributes of set stats.

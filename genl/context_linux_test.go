@@ -102,7 +102,7 @@ func TestWaitingForTheTurnEndsWithContext(t *testing.T) {
 
 func TestFinishAsksAgain(t *testing.T) {
 	for name, call := range map[string]func(*Client, context.Context) error{
-		"stop": (*Client).Stop, "restart": (*Client).Restart, "flush": (*Client).Flush,
+		"stop": (*Client).Stop, "restart": (*Client).Restart,
 	} {
 		t.Run(name, func(t *testing.T) {
 			var asked atomic.Int32
@@ -116,6 +116,58 @@ func TestFinishAsksAgain(t *testing.T) {
 			require.ErrorIs(t, err, unix.ENOSPC)
 			assert.EqualError(t, err, name+": no space left on device")
 			assert.EqualValues(t, 3, asked.Load())
+		})
+	}
+}
+
+// A flush that takes long is asked for once, and again only of a capture that ends or is another.
+func TestFlushAsksHowFarItIs(t *testing.T) {
+	type step struct {
+		command uint8      // what the client is to ask
+		state   State      // the answer to get
+		numbers [2]uint64  // wanted and done, there
+		errno   unix.Errno // the answer to flush
+	}
+	const working = unix.EINPROGRESS
+	asks := step{command: CmdFlush, errno: working}
+	running := func(wanted, done uint64) step { return step{CmdGet, StateRunning, [2]uint64{wanted, done}, 0} }
+	for name, steps := range map[string][]step{
+		"done at once":         {{command: CmdFlush}},
+		"refused":              {{command: CmdFlush, errno: unix.ENOTCONN}},
+		"done later":           {asks, running(5, 3), running(5, 4), running(9, 5)},
+		"done when first seen": {asks, running(5, 5)},
+		"stopping":             {asks, running(5, 3), {command: CmdGet, state: StateStopping, numbers: [2]uint64{5, 3}}, {command: CmdFlush}},
+		"stopped":              {asks, {command: CmdGet, state: StateStopped, numbers: [2]uint64{5, 5}}, {command: CmdFlush, errno: unix.ENOTCONN}},
+		"failed":               {asks, {command: CmdGet, state: StateFailed, numbers: [2]uint64{5, 5}}, {command: CmdFlush, errno: unix.ENOTCONN}},
+		"another capture":      {asks, running(5, 3), running(4, 4), asks, running(6, 5), running(6, 6)},
+		"another, not asked":   {asks, running(0, 0), asks, running(1, 0), running(2, 1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			next := 0
+			f := newFake(func(req netlink.Message) []netlink.Message {
+				require.Less(t, next, len(steps), "asked too often")
+				s := steps[next]
+				next++
+				require.Equal(t, s.command, req.Data[0], "step %d", next)
+				switch {
+				case s.command == CmdGet:
+					return reply(req, genlMessage(CmdGet, func(ae *netlink.AttributeEncoder) {
+						ae.Uint32(AttrCaptureState, uint32(s.state))
+						ae.Uint64(AttrCaptureFlushWanted, s.numbers[0])
+						ae.Uint64(AttrCaptureFlushDone, s.numbers[1])
+					}))
+				case s.errno != 0:
+					return refuse(req, s.errno, "", 0)
+				}
+				return acknowledge(req)
+			})
+			err := f.client(t).Flush(t.Context())
+			if last := steps[len(steps)-1]; last.errno != 0 {
+				require.ErrorIs(t, err, last.errno)
+			} else {
+				require.NoError(t, err)
+			}
+			assert.Equal(t, len(steps), next)
 		})
 	}
 }

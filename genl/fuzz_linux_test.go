@@ -84,6 +84,8 @@ func encodeCapture(ae *netlink.AttributeEncoder, c *Capture) {
 	ae.Uint32(AttrCaptureTorn, flag[c.Torn])
 	ae.Uint64(AttrCaptureFileSize, c.FileSize)
 	ae.Uint32(AttrCaptureSyncInterval, c.SyncInterval)
+	ae.Uint64(AttrCaptureFlushWanted, c.FlushWanted)
+	ae.Uint64(AttrCaptureFlushDone, c.FlushDone)
 }
 
 // FuzzDecodeStats: a dump's message and a single one say the same, and what was read survives another round.

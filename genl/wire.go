@@ -137,6 +137,10 @@ func (c *Capture) decode(ad *netlink.AttributeDecoder) {
 		c.Torn = ad.Uint32() != 0
 	case AttrCaptureFileSize:
 		c.FileSize = ad.Uint64()
+	case AttrCaptureFlushWanted:
+		c.FlushWanted = ad.Uint64()
+	case AttrCaptureFlushDone:
+		c.FlushDone = ad.Uint64()
 	}
 }
 

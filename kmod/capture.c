@@ -373,7 +373,11 @@ int ksnif_capture_status(struct ksnif_capture *cap, struct ksnif_status *st)
 	mutex_lock(&cap->lock);
 	err = ksnif_settings_copy(&st->settings, &cap->settings);
 	st->state = cap->state;
-	st->file_size = cap->run ? atomic64_read(&cap->run->file_size) : 0;
+	if (cap->run) {
+		st->file_size = atomic64_read(&cap->run->file_size);
+		st->flush_wanted = cap->run->flush_wanted;
+		st->flush_done = READ_ONCE(cap->run->flush_done);
+	}
 	ksnif_run_result(cap->run, st);
 	mutex_unlock(&cap->lock);
 	return err;

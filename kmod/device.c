@@ -12,13 +12,8 @@
 /* Link type of a device's records: its Ethernet header, or none and raw IP. */
 u16 ksnif_device_linktype(const struct net_device *dev)
 {
-	switch (dev->type) {
-	case ARPHRD_ETHER:
-	case ARPHRD_LOOPBACK:
-		return KSNIF_LINKTYPE_ETHERNET;
-	default:
-		return KSNIF_LINKTYPE_RAW;
-	}
+	return dev->type == ARPHRD_ETHER || dev->type == ARPHRD_LOOPBACK ?
+	       KSNIF_LINKTYPE_ETHERNET : KSNIF_LINKTYPE_RAW;
 }
 
 /* An interface that is in no run yet; NULL without memory. */

@@ -141,6 +141,14 @@ const struct ksnif_attr ksnif_capture_attrs[KSNIF_A_CAPTURE_MAX + 1] = {
 		.twice = "sync_interval: given twice",
 		.busy = "sync_interval: cannot change while running",
 	},
+	[KSNIF_A_CAPTURE_FLUSH_WANTED] = {
+		.name = "flush_wanted",
+		.type = KSNIF_ATTR_U64,
+	},
+	[KSNIF_A_CAPTURE_FLUSH_DONE] = {
+		.name = "flush_done",
+		.type = KSNIF_ATTR_U64,
+	},
 };
 
 const struct ksnif_attr ksnif_stats_attrs[KSNIF_A_STATS_MAX + 1] = {

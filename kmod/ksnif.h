@@ -327,7 +327,7 @@ struct ksnif_status {
 	int error;
 	bool unsynced;
 	bool torn;
-	u64 file_size;
+	u64 file_size, flush_wanted, flush_done;
 };
 
 struct ksnif_run *ksnif_run_alloc(struct ksnif_capture *cap);

@@ -98,6 +98,8 @@ static int put_status(struct sk_buff *skb, void *arg)
 	return nla_put_string(skb, KSNIF_A_CAPTURE_NAME, KSNIF_CAPTURE_NAME) ?:
 	       nla_put_string(skb, KSNIF_A_CAPTURE_LOGFILE, st->settings.logfile) ?:
 	       put_number(skb, KSNIF_A_CAPTURE_FILE_SIZE, st->file_size) ?:
+	       put_number(skb, KSNIF_A_CAPTURE_FLUSH_WANTED, st->flush_wanted) ?:
+	       put_number(skb, KSNIF_A_CAPTURE_FLUSH_DONE, st->flush_done) ?:
 	       put_settings(skb, &st->settings) ?: put_state(skb, st);
 }
 

@@ -72,6 +72,8 @@ static void show_state(struct seq_file *m, struct ksnif_status *st)
 	for (attr = ksnif_settings_next(0); attr; attr = ksnif_settings_next(attr))
 		show_setting(m, &st->settings, attr);
 	show_number(m, "file_size", st->file_size);
+	show_number(m, "flush_wanted", st->flush_wanted);
+	show_number(m, "flush_done", st->flush_done);
 }
 
 /* The talk's three figures first, then the books. */

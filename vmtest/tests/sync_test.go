@@ -209,3 +209,27 @@ func TestRestartTellsError(t *testing.T) {
 	require.EqualValues(t, 10, checkNumbers(t, c.StopRead().Packets, 0))
 	d.umount()
 }
+
+// TestFlushSlowDisk asks for a flush while the disk takes longer for one than a command waits, and packets go on to
+// come: it is answered for those that were there when it was asked for.
+func TestFlushSlowDisk(t *testing.T) {
+	d := newDisk(t, 16, "")
+	c, load, _ := loaded(t, d.file("capture"), floodSpec{Rate: 200})
+	c.waitWritten(10)
+	const slow = 2500 * time.Millisecond
+	d.SlowDown(int(slow.Milliseconds()))
+	seen, begin := c.Stats().Received, time.Now()
+	c.Flush()
+	assert.GreaterOrEqual(t, time.Since(begin), slow, "done before the disk is")
+	assert.GreaterOrEqual(t, c.Stats().Written, seen)
+	status := c.Get()
+	assert.NotZero(t, status.FlushWanted)
+	assert.Equal(t, status.FlushWanted, status.FlushDone, "nobody asks for more than one flush")
+	d.Heal()
+	seen = c.Stats().Received
+	c.Flush()
+	assert.GreaterOrEqual(t, c.Stats().Written, seen, "another question")
+	load.Stop()
+	checkNumbers(t, c.StopRead().Packets, 0)
+	d.umount()
+}

@@ -23,7 +23,7 @@ type model struct {
 	paths    map[string]opening
 	devices  []string // those that there are
 
-	capture map[string]any // what get tells but for file_size: strings and uint64s
+	capture map[string]any // what get tells of settings and state: strings and uint64s
 	told    bool           // a stop told the error that ended the capture
 
 	dumping bool // a dump goes on in the socket

@@ -183,7 +183,9 @@ func (w *nlSocket) capture() map[string]any {
 			capture[a.Name] = attrNumber(data)
 		}
 	})
-	delete(capture, "file_size") // the writer's, in its own time
+	for _, name := range []string{"file_size", "flush_wanted", "flush_done"} { // the writer's, in its own time
+		delete(capture, name)
+	}
 	return capture
 }
 
@@ -192,7 +194,8 @@ func captureNames() map[uint16]genl.RequestAttr {
 	names := map[uint16]genl.RequestAttr{
 		genl.AttrCaptureState: {Name: "state"}, genl.AttrCaptureErrno: {Name: "errno"},
 		genl.AttrCaptureUnsynced: {Name: "unsynced"}, genl.AttrCaptureTorn: {Name: "torn"},
-		genl.AttrCaptureFileSize: {Name: "file_size"},
+		genl.AttrCaptureFileSize: {Name: "file_size"}, genl.AttrCaptureFlushWanted: {Name: "flush_wanted"},
+		genl.AttrCaptureFlushDone: {Name: "flush_done"},
 	}
 	for _, r := range genl.Requests() {
 		if r.Command == genl.CmdSet {
