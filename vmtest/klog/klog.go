@@ -128,7 +128,20 @@ func (s Splat) foreignRace() bool {
 	race := func(line string) bool { return strings.Contains(line, "BUG: KCSAN: ") }
 	ours := func(line string) bool { return strings.Contains(line, "[ksnif") }
 	return race(s.Title) && !slices.ContainsFunc(s.Telling, func(line string) bool { return !race(line) }) &&
-		!slices.ContainsFunc(s.Lines, ours)
+		(!slices.ContainsFunc(s.Lines, ours) || s.tickReadsFlags())
+}
+
+// tickReadsFlags says whether one side of a race is the scheduler's tick (wq_worker_tick), which looks at the flags of
+// the worker that it interrupts. File systems change them there for a time (memalloc_nofs_save), so that any worker that
+// writes files has this race, with its own frames below, and no way to avoid it.
+func (s Splat) tickReadsFlags() bool {
+	for i := range max(0, len(s.Lines)-2) {
+		if strings.Contains(s.Lines[i], "by interrupt on cpu") && strings.Contains(s.Lines[i+1], " kthread_data+0x") &&
+			strings.Contains(s.Lines[i+2], " wq_worker_tick+0x") {
+			return true
+		}
+	}
+	return false
 }
 
 // Scan finds the reports in a whole log.

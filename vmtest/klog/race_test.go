@@ -43,6 +43,19 @@ func TestRaces(t *testing.T) {
 	assert.Equal(t, warning, splats[1].Title)
 }
 
+// A worker's flags, which the tick reads, are the kernel's matter even below the module; nothing else of it is.
+func TestRaceOfWorkersFlags(t *testing.T) {
+	b, err := os.ReadFile("testdata/worker-flags-race.log")
+	require.NoError(t, err)
+	report := string(b)
+	require.Contains(t, report, "[ksnif]")
+	assert.Empty(t, klog.Scan(report))
+	for _, part := range []string{"by interrupt on cpu", " kthread_data+0x", " wq_worker_tick+0x"} {
+		assert.Len(t, klog.Scan(strings.Replace(report, part, " other+0x", 1)), 1, part)
+	}
+	assert.Len(t, klog.Scan(strings.Replace(report, "\nwrite to", "\nWARNING: CPU: 0 PID: 1 at a.c:1 a+0x1/0x2\nwrite to", 1)), 1)
+}
+
 // The report of a race ends with its line of ===: what follows is a report of its own.
 func TestForeignRaceHidesNothing(t *testing.T) {
 	foreign, _ := races(t)
