@@ -42,7 +42,7 @@ func newFake(t *testing.T) *fake {
 			Logfile: "/var/log/ksnif.pcapng", Snaplen: 262144, QueueSize: 16 << 20,
 			Format: parsed(t, genl.ParseFormat, "pcapng"), IO: parsed(t, genl.ParseIO, "buffered"),
 			State: parsed(t, genl.ParseState, "running"), FileSize: 123456,
-			FlushWanted: 7, FlushDone: 6,
+			FlushWanted: 7, FlushDone: 6, Runs: 3,
 		},
 		stats: genl.Stats{
 			Name: "default", Received: 1010, Filtered: 3, Captured: 1000, DroppedQueueFull: 5,

@@ -52,6 +52,8 @@ type Capture struct {
 	// FlushWanted is the number of the last flush asked for since the last
 	// start, FlushDone that of the last one done.
 	FlushWanted, FlushDone uint64
+	// Runs counts the starts since the module was loaded.
+	Runs uint32
 }
 
 // Stats are a capture's counters, in packets since the last start.

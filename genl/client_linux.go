@@ -14,9 +14,10 @@ import (
 )
 
 const (
-	// pause keeps a module that answers EINPROGRESS at once from being asked
-	// in a tight loop; normally it waits itself.
-	pause = 20 * time.Millisecond
+	// pause is how long a command that goes on is left alone.
+	pause = 50 * time.Millisecond
+	// textCutShort is what the module says of a capture that ended in an error.
+	textCutShort = "the capture file could not be written to the end"
 	// dumpTries bounds how often an interrupted dump is asked for again.
 	dumpTries = 5
 )
@@ -85,51 +86,38 @@ func (c *Client) Start(ctx context.Context) error { return c.command(ctx, CmdSta
 
 // Stop stops the capture and returns once its file is synced and closed, with
 // the capture's first write or fsync error if there was one. If ctx is done
-// earlier, the error is an *UnfinishedError.
+// earlier, the error is an *UnfinishedError; if by then another capture runs,
+// it is ErrStartedAgain.
 func (c *Client) Stop(ctx context.Context) error {
-	stop := func() error { return c.command(ctx, CmdStop, nil) }
-	return finish(ctx, CmdStop, "the capture goes on stopping", stop)
+	return c.finish(ctx, CmdStop, "the capture goes on stopping", func(*Capture) bool { return false })
 }
 
 // Restart is Stop and Start in one, so that nobody else comes between. If ctx
 // is done before the capture has stopped, it will not be started.
 func (c *Client) Restart(ctx context.Context) error {
-	restart := func() error { return c.command(ctx, CmdRestart, nil) }
-	return finish(ctx, CmdRestart, "the capture goes on stopping and is not started again", restart)
+	const goesOn = "the capture goes on stopping and is not started again"
+	for asked := false; ; asked = true {
+		err := c.command(ctx, CmdRestart, nil)
+		working := errors.Is(err, unix.EINPROGRESS)
+		if !working && !(asked && ctx.Err() != nil && errors.Is(err, ctx.Err())) {
+			return err
+		}
+		if wait(ctx, pause) != nil {
+			return &UnfinishedError{Command: commandNames[CmdRestart], GoesOn: goesOn, Err: ctx.Err()}
+		}
+	}
 }
 
-// Flush returns once all packets captured before are on disk. If ctx is done
-// earlier, the error is an *UnfinishedError.
+// Flush returns once all packets captured before are on disk. Errors are those
+// of Stop.
 func (c *Client) Flush(ctx context.Context) error {
-	return finish(ctx, CmdFlush, "the capture goes on writing", c.flush(ctx))
-}
-
-// flush asks for a flush, and every further call whether it is done. To ask
-// again would be to ask for what was captured meanwhile, too: on a disk slower
-// than the load it would never end.
-func (c *Client) flush(ctx context.Context) func() error {
-	asked, number := false, uint64(0)
-	return func() error {
-		capture := &Capture{}
-		if asked {
-			var err error
-			if capture, err = c.Get(ctx); err != nil {
-				return err
-			}
-		}
-		// of a capture that ends, or of another one, the numbers say nothing
-		if capture.State != StateRunning || capture.FlushWanted < max(number, 1) {
-			asked, number = true, 0
-			return c.command(ctx, CmdFlush, nil)
-		}
-		if number == 0 { // that of ours, or of one asked for later
+	var number uint64
+	return c.finish(ctx, CmdFlush, "the capture goes on writing", func(capture *Capture) bool {
+		if number == 0 { // that of this flush, or of one asked for later
 			number = capture.FlushWanted
 		}
-		if capture.FlushDone < number {
-			return unix.EINPROGRESS
-		}
-		return nil
-	}
+		return capture.State == StateRunning && capture.FlushDone >= number
+	})
 }
 
 // Stats returns the capture's counters.
@@ -188,28 +176,65 @@ func (c *Client) command(ctx context.Context, command uint8, attrs []byte) error
 	return err
 }
 
-// finish calls ask until the work of its command is done, or ctx is.
-func finish(ctx context.Context, command uint8, goesOn string, ask func() error) error {
-	for asked := false; ; asked = true {
-		err := ask()
-		working := errors.Is(err, unix.EINPROGRESS)
-		if working {
-			wait(ctx, pause)
+// finish gives a command to the capture that there is now, and sees it through:
+// until done says so, the capture has ended, or ctx has. The command is given
+// once: another capture, or what this one got meanwhile, is not its matter.
+func (c *Client) finish(ctx context.Context, command uint8, goesOn string, done func(*Capture) bool) error {
+	name := commandNames[command]
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s: %w", name, ctx.Err())
+	}
+	before, err := c.Get(ctx)
+	if err == nil {
+		err = c.command(ctx, command, nil)
+	}
+	if !errors.Is(err, unix.EINPROGRESS) {
+		return of(name, err)
+	}
+	for {
+		if wait(ctx, pause) != nil {
+			return &UnfinishedError{Command: name, GoesOn: goesOn, Err: ctx.Err()}
 		}
-		if (working || asked && errors.Is(err, ctx.Err())) && ctx.Err() != nil {
-			return &UnfinishedError{Command: commandNames[command], GoesOn: goesOn, Err: ctx.Err()}
-		}
-		if !working {
-			return err
+		capture, err := c.Get(ctx)
+		switch {
+		case ctx.Err() != nil:
+			continue
+		case err != nil:
+			return of(name, err)
+		case capture.Runs != before.Runs:
+			return fmt.Errorf("%s: %w", name, ErrStartedAgain)
+		case capture.State != StateRunning && capture.State != StateStopping:
+			return ended(name, capture)
+		case done(capture):
+			return nil
 		}
 	}
 }
 
-func wait(ctx context.Context, d time.Duration) {
+// ended is how a capture has ended.
+func ended(command string, capture *Capture) error {
+	if capture.Errno == 0 {
+		return nil
+	}
+	return &Error{Command: command, Message: textCutShort, Err: capture.Errno}
+}
+
+// of names the command that an error is about, where another one met it.
+func of(command string, err error) error {
+	var e *Error
+	if errors.As(err, &e) {
+		e.Command = command
+	}
+	return err
+}
+
+// wait returns the context's error if that ends earlier.
+func wait(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 	case <-timer.C:
 	}
+	return ctx.Err()
 }

@@ -73,8 +73,14 @@ func TestRequests(t *testing.T) {
 					assert.Equal(t, uint8(FamilyVersion), greq.Header.Version)
 					return []genetlink.Message{{Header: greq.Header}}, nil
 				})
+			serve := func(greq genetlink.Message, nreq netlink.Message) ([]genetlink.Message, error) {
+				if greq.Header.Command == CmdGet && tt.command != CmdGet { // which capture is it?
+					return []genetlink.Message{{Header: greq.Header}}, nil
+				}
+				return check(greq, nreq)
+			}
 			c, err := newClient(func() (*genetlink.Conn, error) {
-				return genltest.Dial(genltest.ServeFamily(family, check)), nil
+				return genltest.Dial(genltest.ServeFamily(family, serve)), nil
 			})
 			require.NoError(t, err)
 			require.NoError(t, tt.call(t.Context(), c))
@@ -139,6 +145,7 @@ func captureAttributes(ae *netlink.AttributeEncoder) {
 	ae.Uint32(AttrCaptureSyncInterval, 60)
 	ae.Uint64(AttrCaptureFlushWanted, 1<<34)
 	ae.Uint64(AttrCaptureFlushDone, 1<<34-1)
+	ae.Uint32(AttrCaptureRuns, 1<<31)
 }
 
 func wantCapture() *Capture {
@@ -146,7 +153,7 @@ func wantCapture() *Capture {
 		Name: "default", DeviceName: "any", Family: IPFamilyIP, Logfile: "/var/log/ksnif.pcapng", Snaplen: 96,
 		QueueSize: 1 << 32, Format: FormatPcap, IO: IODiscard, State: StateFailed, Errno: unix.ENOSPC,
 		Unsynced: true, Torn: true, FileSize: 1 << 33, SyncInterval: 60,
-		FlushWanted: 1 << 34, FlushDone: 1<<34 - 1,
+		FlushWanted: 1 << 34, FlushDone: 1<<34 - 1, Runs: 1 << 31,
 	}
 }
 

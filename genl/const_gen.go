@@ -58,6 +58,7 @@ const (
 	AttrCaptureSyncInterval = 14
 	AttrCaptureFlushWanted  = 15
 	AttrCaptureFlushDone    = 16
+	AttrCaptureRuns         = 17
 )
 
 // captureAttrs names the attributes by their numbers.
@@ -78,6 +79,7 @@ var captureAttrs = []string{
 	AttrCaptureSyncInterval: "sync_interval",
 	AttrCaptureFlushWanted:  "flush_wanted",
 	AttrCaptureFlushDone:    "flush_done",
+	AttrCaptureRuns:         "runs",
 }
 
 // Numbers of the attributes of set stats.

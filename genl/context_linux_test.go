@@ -5,6 +5,7 @@ package genl
 import (
 	"context"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -76,9 +77,9 @@ func TestAnswerIsThereWhenContextEnds(t *testing.T) {
 	f := newFake(func(req netlink.Message) []netlink.Message { cancel(); return acknowledge(req) })
 	c := f.client(t)
 	f.slow = grace / 10
-	within(t, func() { assert.NoError(t, c.Stop(ctx)) })
+	within(t, func() { assert.NoError(t, c.Start(ctx)) })
 	time.Sleep(2 * grace)
-	within(t, func() { assert.NoError(t, c.Stop(t.Context()), "the next must not meet the old deadline") })
+	within(t, func() { assert.NoError(t, c.Start(t.Context()), "the next must not meet the old deadline") })
 }
 
 func TestWaitingForTheTurnEndsWithContext(t *testing.T) {
@@ -100,74 +101,78 @@ func TestWaitingForTheTurnEndsWithContext(t *testing.T) {
 	within(t, func() { <-done })
 }
 
-func TestFinishAsksAgain(t *testing.T) {
-	for name, call := range map[string]func(*Client, context.Context) error{
-		"stop": (*Client).Stop, "restart": (*Client).Restart,
-	} {
-		t.Run(name, func(t *testing.T) {
-			var asked atomic.Int32
-			f := newFake(func(req netlink.Message) []netlink.Message {
-				if asked.Add(1) < 3 {
-					return refuse(req, unix.EINPROGRESS, "stopping", 0)
-				}
-				return refuse(req, unix.ENOSPC, "", 0)
-			})
-			err := call(f.client(t), t.Context())
-			require.ErrorIs(t, err, unix.ENOSPC)
-			assert.EqualError(t, err, name+": no space left on device")
-			assert.EqualValues(t, 3, asked.Load())
-		})
+func TestRestartAsksAgain(t *testing.T) {
+	asked := 0
+	f := newFake(func(req netlink.Message) []netlink.Message {
+		if asked++; asked < 3 {
+			return refuse(req, unix.EINPROGRESS, "stopping", 0)
+		}
+		return refuse(req, unix.ENOSPC, "", 0)
+	})
+	err := f.client(t).Restart(t.Context())
+	require.ErrorIs(t, err, unix.ENOSPC)
+	assert.EqualError(t, err, "restart: no space left on device")
+	assert.Equal(t, 3, asked)
+}
+
+// told is what get tells of the capture.
+func told(capture Capture) func(netlink.Message) []netlink.Message {
+	return func(req netlink.Message) []netlink.Message {
+		return reply(req, genlMessage(CmdGet, func(ae *netlink.AttributeEncoder) { encodeCapture(ae, &capture) }))
 	}
 }
 
-// A flush that takes long is asked for once, and again only of a capture that ends or is another.
-func TestFlushAsksHowFarItIs(t *testing.T) {
-	type step struct {
-		command uint8      // what the client is to ask
-		state   State      // the answer to get
-		numbers [2]uint64  // wanted and done, there
-		errno   unix.Errno // the answer to flush
+// A command that takes long is given once, and seen through with get: how the capture that it was for ended, or that
+// its flush is done. Nothing is sent beyond what is listed.
+func TestFinish(t *testing.T) {
+	get := func(state State, errno unix.Errno, wanted, done uint64) func(netlink.Message) []netlink.Message {
+		return told(Capture{State: state, Errno: errno, FlushWanted: wanted, FlushDone: done, Runs: 7})
 	}
-	const working = unix.EINPROGRESS
-	asks := step{command: CmdFlush, errno: working}
-	running := func(wanted, done uint64) step { return step{CmdGet, StateRunning, [2]uint64{wanted, done}, 0} }
-	for name, steps := range map[string][]step{
-		"done at once":         {{command: CmdFlush}},
-		"refused":              {{command: CmdFlush, errno: unix.ENOTCONN}},
-		"done later":           {asks, running(5, 3), running(5, 4), running(9, 5)},
-		"done when first seen": {asks, running(5, 5)},
-		"stopping":             {asks, running(5, 3), {command: CmdGet, state: StateStopping, numbers: [2]uint64{5, 3}}, {command: CmdFlush}},
-		"stopped":              {asks, {command: CmdGet, state: StateStopped, numbers: [2]uint64{5, 5}}, {command: CmdFlush, errno: unix.ENOTCONN}},
-		"failed":               {asks, {command: CmdGet, state: StateFailed, numbers: [2]uint64{5, 5}}, {command: CmdFlush, errno: unix.ENOTCONN}},
-		"another capture":      {asks, running(5, 3), running(4, 4), asks, running(6, 5), running(6, 6)},
-		"another, not asked":   {asks, running(0, 0), asks, running(1, 0), running(2, 1)},
+	answer := func(errno unix.Errno) func(netlink.Message) []netlink.Message {
+		return func(req netlink.Message) []netlink.Message { return refuse(req, errno, "", 0) }
+	}
+	running, stopping := get(StateRunning, 0, 0, 0), get(StateStopping, 0, 0, 0)
+	working, next := answer(unix.EINPROGRESS), told(Capture{State: StateRunning, FlushWanted: 9, FlushDone: 9, Runs: 8})
+	type answers []func(netlink.Message) []netlink.Message
+	stop, flush := (*Client).Stop, (*Client).Flush
+	for name, tt := range map[string]struct {
+		call    func(*Client, context.Context) error
+		answers answers
+		want    error
+	}{
+		"stop, at once":                  {stop, answers{running, acknowledge}, nil},
+		"stop, refused":                  {stop, answers{running, answer(unix.EIO)}, unix.EIO},
+		"stop, later":                    {stop, answers{running, working, stopping, stopping, get(StateStopped, 0, 0, 0)}, nil},
+		"stop, later in an error":        {stop, answers{running, working, stopping, get(StateFailed, unix.EIO, 0, 0)}, unix.EIO},
+		"stop, somebody else was told":   {stop, answers{running, working, get(StateStopped, unix.EIO, 0, 0)}, unix.EIO},
+		"stop, the next one runs":        {stop, answers{running, working, stopping, next}, ErrStartedAgain},
+		"stop, a flush is not a stop":    {stop, answers{running, working, get(StateRunning, 0, 1, 1), get(StateStopped, 0, 1, 1)}, nil},
+		"flush, at once":                 {flush, answers{running, acknowledge}, nil},
+		"flush, refused":                 {flush, answers{running, answer(unix.ENOTCONN)}, unix.ENOTCONN},
+		"flush, get refused":             {flush, answers{answer(unix.EPERM)}, unix.EPERM},
+		"flush, get refused later":       {flush, answers{running, working, answer(unix.ENOMEM)}, unix.ENOMEM},
+		"flush, later":                   {flush, answers{running, working, get(StateRunning, 0, 5, 3), get(StateRunning, 0, 6, 4), get(StateRunning, 0, 9, 5)}, nil},
+		"flush, done when first seen":    {flush, answers{running, working, get(StateRunning, 0, 5, 5)}, nil},
+		"flush, stopping is not done":    {flush, answers{running, working, get(StateStopping, 0, 5, 5), get(StateStopped, 0, 5, 5)}, nil},
+		"flush, the capture was stopped": {flush, answers{running, working, get(StateRunning, 0, 5, 3), get(StateStopped, 0, 5, 5)}, nil},
+		"flush, the capture failed":      {flush, answers{running, working, get(StateRunning, 0, 5, 3), get(StateFailed, unix.EIO, 5, 3)}, unix.EIO},
+		"flush, the next one runs":       {flush, answers{running, working, get(StateRunning, 0, 5, 3), next}, ErrStartedAgain},
 	} {
 		t.Run(name, func(t *testing.T) {
-			next := 0
+			sent := 0
 			f := newFake(func(req netlink.Message) []netlink.Message {
-				require.Less(t, next, len(steps), "asked too often")
-				s := steps[next]
-				next++
-				require.Equal(t, s.command, req.Data[0], "step %d", next)
-				switch {
-				case s.command == CmdGet:
-					return reply(req, genlMessage(CmdGet, func(ae *netlink.AttributeEncoder) {
-						ae.Uint32(AttrCaptureState, uint32(s.state))
-						ae.Uint64(AttrCaptureFlushWanted, s.numbers[0])
-						ae.Uint64(AttrCaptureFlushDone, s.numbers[1])
-					}))
-				case s.errno != 0:
-					return refuse(req, s.errno, "", 0)
+				sent++
+				if sent > len(tt.answers) {
+					return refuse(req, unix.ELOOP, "asked too often", 0)
 				}
-				return acknowledge(req)
+				return tt.answers[sent-1](req)
 			})
-			err := f.client(t).Flush(t.Context())
-			if last := steps[len(steps)-1]; last.errno != 0 {
-				require.ErrorIs(t, err, last.errno)
-			} else {
-				require.NoError(t, err)
+			err := tt.call(f.client(t), t.Context())
+			require.ErrorIs(t, err, tt.want)
+			if err != nil {
+				assert.Regexp(t, "^"+strings.Split(name, ",")[0]+": ", err.Error())
 			}
-			assert.Equal(t, len(steps), next)
+			assert.Equal(t, len(tt.answers), sent)
 		})
 	}
 }
@@ -190,10 +195,13 @@ func TestFinishSaysWhatGoesOn(t *testing.T) {
 	} {
 		t.Run(tt.want, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
-			var asked atomic.Int32
+			asked := 0
 			f := newFake(func(req netlink.Message) []netlink.Message {
-				if asked.Add(1) == 2 {
+				if asked++; asked == 4 {
 					cancel()
+				}
+				if req.Data[0] == CmdGet {
+					return told(Capture{State: StateRunning, FlushWanted: 1})(req)
 				}
 				return refuse(req, unix.EINPROGRESS, "", 0)
 			})
@@ -202,7 +210,7 @@ func TestFinishSaysWhatGoesOn(t *testing.T) {
 			var unfinished *UnfinishedError
 			require.ErrorAs(t, err, &unfinished)
 			assert.EqualError(t, err, tt.want)
-			assert.EqualValues(t, 2, asked.Load())
+			assert.Equal(t, 4, asked)
 		})
 	}
 }

@@ -15,6 +15,10 @@ import (
 // dumped, time and again; the data returned with it may be inconsistent.
 var ErrDumpInterrupted = errors.New("the state changed while it was read: try again")
 
+// ErrStartedAgain means that the capture that a command was for has ended, and
+// the next one was started before the command was told how.
+var ErrStartedAgain = errors.New("the capture ended, how is not known, as it was started again meanwhile")
+
 // ErrNotLoaded means that the module is neither loaded nor could be loaded. It
 // is os.ErrNotExist to errors.Is.
 var ErrNotLoaded error = notLoaded{}

@@ -86,6 +86,7 @@ func encodeCapture(ae *netlink.AttributeEncoder, c *Capture) {
 	ae.Uint32(AttrCaptureSyncInterval, c.SyncInterval)
 	ae.Uint64(AttrCaptureFlushWanted, c.FlushWanted)
 	ae.Uint64(AttrCaptureFlushDone, c.FlushDone)
+	ae.Uint32(AttrCaptureRuns, c.Runs)
 }
 
 // FuzzDecodeStats: a dump's message and a single one say the same, and what was read survives another round.

@@ -141,6 +141,8 @@ func (c *Capture) decode(ad *netlink.AttributeDecoder) {
 		c.FlushWanted = ad.Uint64()
 	case AttrCaptureFlushDone:
 		c.FlushDone = ad.Uint64()
+	case AttrCaptureRuns:
+		c.Runs = ad.Uint32()
 	}
 }
 

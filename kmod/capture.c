@@ -178,6 +178,8 @@ void ksnif_capture_ended(struct ksnif_run *run)
 	mutex_lock(&cap->lock);
 	cap->state = run->error ? KSNIF_STATE_FAILED : KSNIF_STATE_STOPPED;
 	ksnif_writer_rest(run);	/* nobody wakes it in these states */
+	if (!run->error)
+		WRITE_ONCE(run->flush_done, run->flush_wanted);
 	smp_store_release(&run->ended, true); /* pairs with run_wait() */
 	ksnif_netlink_event(cap, run->error ? KSNIF_CMD_FAILED : KSNIF_CMD_STOPPED);
 	wake_up_all(&run->waiters);
@@ -373,6 +375,7 @@ int ksnif_capture_status(struct ksnif_capture *cap, struct ksnif_status *st)
 	mutex_lock(&cap->lock);
 	err = ksnif_settings_copy(&st->settings, &cap->settings);
 	st->state = cap->state;
+	st->runs = cap->runs;
 	if (cap->run) {
 		st->file_size = atomic64_read(&cap->run->file_size);
 		st->flush_wanted = cap->run->flush_wanted;
@@ -480,11 +483,7 @@ int ksnif_capture_register(void)
 	return err;
 }
 
-/**
- * ksnif_capture_unregister() - stop all captures; at module exit
- *
- * Waits until every file is closed: on a frozen file system until it is thawed.
- */
+/* At module exit: stop all captures, and wait until every file is closed: if frozen, for a thaw. */
 void ksnif_capture_unregister(void)
 {
 	unregister_pernet_subsys(&capture_net_ops);

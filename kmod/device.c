@@ -137,13 +137,14 @@ static bool device_bind(struct ksnif_run *run, const struct net_device *dev)
 
 /*
  * Capture the device that was named, as the run is published. It is run->named's, unless that
- * went since it was looked up.
+ * went, or became one of another type, since it was looked up.
  */
 void ksnif_device_bind_named(struct ksnif_run *run, struct net *net)
 {
 	const struct net_device *dev = __dev_get_by_name(net, run->settings.device_name);
 
-	if (!dev || dev->ifindex != run->named->ifindex)
+	if (!dev || dev->ifindex != run->named->ifindex ||
+	    ksnif_device_linktype(dev) != run->named->linktype)
 		iface_forget(run, run->named->ifindex);
 	run->ifindex = KSNIF_NO_DEVICE;
 	if (dev)

@@ -149,6 +149,10 @@ const struct ksnif_attr ksnif_capture_attrs[KSNIF_A_CAPTURE_MAX + 1] = {
 		.name = "flush_done",
 		.type = KSNIF_ATTR_U64,
 	},
+	[KSNIF_A_CAPTURE_RUNS] = {
+		.name = "runs",
+		.type = KSNIF_ATTR_U32,
+	},
 };
 
 const struct ksnif_attr ksnif_stats_attrs[KSNIF_A_STATS_MAX + 1] = {

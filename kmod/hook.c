@@ -55,6 +55,7 @@ static void hook_packet(struct ksnif_run *run, const struct sk_buff *skb,
 	rec = ksnif_queue_reserve(run->queue, min(len, READ_ONCE(run->snaplen)));
 	if (IS_ERR(rec)) {
 		st->gap++;
+		smp_wmb(); /* pairs with stats_add_cpu(): the drop comes after received */
 		ksnif_stats_count(st, PTR_ERR(rec) == -ENOBUFS ? KSNIF_A_STATS_DROPPED_QUEUE_FULL :
 				      KSNIF_A_STATS_DROPPED_NO_MEMORY);
 		return;

@@ -231,7 +231,7 @@ size_t ksnif_pcap_packet(u8 *to, const struct ksnif_record *rec);
 /* ---- file.c -------------------------------------------------------------- */
 /* A capture file that is being written. */
 struct ksnif_file {
-	struct file *file;		/* f_cred are the credentials it is written under */
+	struct file *file;
 	loff_t pos;			/* bytes written so far */
 	u64 limit;			/* the opener's RLIMIT_FSIZE */
 	struct list_head list;		/* in the list of files that no capture may open */
@@ -273,6 +273,7 @@ enum ksnif_step {
 struct ksnif_run {
 	struct kref ref;		/* the capture's, and one for each waiting command */
 	struct ksnif_capture *cap;	/* whose it is; outlives the run */
+	const struct cred *cred;	/* a copy of the opener's, for the file */
 	struct ksnif_settings settings;	/* those it was started with */
 	u16 linktype;			/* of the device captured by name */
 
@@ -292,7 +293,6 @@ struct ksnif_run {
 	/* start's: the file is opened and emptied on cap->wq, in the name of who starts */
 	struct work_struct step_work;
 	enum ksnif_step step;
-	const struct cred *step_cred;
 	struct path root;		/* where logfile begins; the first step puts it */
 	struct completion stepped;	/* step_error and step_text are there */
 	int step_error;
@@ -327,7 +327,7 @@ struct ksnif_status {
 	int error;
 	bool unsynced;
 	bool torn;
-	u64 file_size, flush_wanted, flush_done;
+	u64 file_size, flush_wanted, flush_done, runs;
 };
 
 struct ksnif_run *ksnif_run_alloc(struct ksnif_capture *cap);
@@ -349,7 +349,7 @@ struct ksnif_capture {
 	enum ksnif_state state;		/* becomes running under command only */
 	struct ksnif_settings settings;	/* for the next start; written under command, too */
 	struct ksnif_run *run;		/* current or last; NULL before the first start */
-	unsigned int runs;		/* starts so far: tells a dump that it spans two */
+	unsigned int runs;		/* starts so far: tells one run from the next */
 	bool stop_owed;			/* a restart's stop took long; under command */
 	bool opening;			/* a start that was given up is stuck in its open */
 	const char *last_error;		/* last refusal through procfs, a constant, or NULL */

@@ -74,6 +74,7 @@ static void show_state(struct seq_file *m, struct ksnif_status *st)
 	show_number(m, "file_size", st->file_size);
 	show_number(m, "flush_wanted", st->flush_wanted);
 	show_number(m, "flush_done", st->flush_done);
+	show_number(m, "runs", st->runs);
 }
 
 /* The talk's three figures first, then the books. */
@@ -106,10 +107,10 @@ static int status_show(struct seq_file *m, void *v)
 
 	if (!proc_allowed(m->file))
 		return -EPERM;
-	ksnif_capture_stats(cap, &stats, -1);
 	err = ksnif_capture_status(cap, &st);
 	if (err)
 		return err;
+	ksnif_capture_stats(cap, &stats, -1);	/* the later: once it has stopped they are final */
 	show_state(m, &st);
 	show_text(m, "sees", sees[st.settings.family]);
 	show_stats(m, &stats);

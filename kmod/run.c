@@ -24,6 +24,8 @@ static void run_free(struct kref *ref)
 		ksnif_queue_free(run->queue);
 	ksnif_writer_free(run);
 	ksnif_settings_free(&run->settings);
+	if (run->cred)
+		put_cred(run->cred);
 	kfree(run);
 }
 
@@ -49,7 +51,9 @@ ksnif_injectable struct ksnif_run *ksnif_run_alloc(struct ksnif_capture *cap)
 			   num_possible_cpus() * sizeof(struct ksnif_hook_stats));
 	run->snaplen = cap->settings.snaplen;
 
-	if (ksnif_writer_init(run) || ksnif_settings_copy(&run->settings, &cap->settings))
+	run->cred = prepare_creds();
+	if (!run->cred || ksnif_writer_init(run) ||
+	    ksnif_settings_copy(&run->settings, &cap->settings))
 		goto err;
 	run->unknown = ksnif_iface_alloc("any", KSNIF_LINKTYPE_ETHERNET, GFP_KERNEL);
 	if (!run->unknown)
@@ -76,7 +80,8 @@ int ksnif_run_find_device(struct ksnif_run *run, struct net *net,
 
 	if (ksnif_settings_any_device(&run->settings))
 		return 0;
-	rtnl_lock();
+	if (rtnl_lock_killable())
+		return -EINTR;
 	dev = __dev_get_by_name(net, run->settings.device_name);
 	if (!dev) {
 		err = ksnif_refuse(extack, -ENODEV, "device_name: no such device");
@@ -116,7 +121,7 @@ static int run_step(struct ksnif_run *run, struct netlink_ext_ack *extack)
 static void run_step_work(struct work_struct *work)
 {
 	struct ksnif_run *run = container_of(work, struct ksnif_run, step_work);
-	const struct cred *cred = run->step_cred, *old = override_creds(cred);
+	const struct cred *old = override_creds(run->cred);
 	struct ksnif_capture *cap = run->cap;
 	struct netlink_ext_ack extack = {};
 	bool abandoned;
@@ -135,7 +140,6 @@ static void run_step_work(struct work_struct *work)
 		mutex_unlock(&cap->lock);
 	}
 	revert_creds(old);
-	put_cred(cred);
 	ksnif_run_put(run);
 	ksnif_capture_put(cap);
 }
@@ -157,7 +161,6 @@ int ksnif_run_file(struct ksnif_run *run, enum ksnif_step step, unsigned long de
 		run->file.limit = rlimit(RLIMIT_FSIZE);
 	}
 	run->step = step;
-	run->step_cred = get_current_cred();
 	kref_get(&run->ref);
 	kref_get(&cap->ref);
 	INIT_WORK(&run->step_work, run_step_work);

@@ -27,7 +27,7 @@ static void stats_add_cpu(struct ksnif_iface *iface, int cpu, struct ksnif_stats
 		/* received last: the hook counts it first, so that it is never behind */
 		for (i = ARRAY_SIZE(now) - 1; i >= 0; i--) {
 			now[i] = u64_stats_read(&st->counters[i]);
-			smp_rmb(); /* pairs with the queue's atomics in between */
+			smp_rmb(); /* pairs with hook_packet(): a barrier, or the queue's atomics */
 		}
 	} while (u64_stats_fetch_retry(&st->syncp, start));
 

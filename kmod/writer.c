@@ -294,18 +294,10 @@ static bool writer_pass(struct ksnif_run *run, bool sync)
 
 static void writer_run(struct ksnif_run *run, bool sync)
 {
-	const struct cred *cred = NULL, *old;
-	bool ended;
+	const struct cred *old = override_creds(run->cred);
+	bool ended = writer_pass(run, sync);
 
-	if (run->file.file) {
-		cred = get_cred(run->file.file->f_cred);	/* outlives the close */
-		old = override_creds(cred);
-	}
-	ended = writer_pass(run, sync);
-	if (cred) {
-		revert_creds(old);
-		put_cred(cred);
-	}
+	revert_creds(old);
 	if (ended)
 		ksnif_capture_ended(run);	/* the run may be gone after this */
 }

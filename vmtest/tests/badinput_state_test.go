@@ -88,6 +88,10 @@ func (c cell) check(p *place, via channel) {
 		p.checkStarted(before)
 	case c.after == genl.StateStopped && c.command == "stop":
 		assert.Equal(p.T, before.Stats, after.Stats, "counters after stop")
+	case c.command == "flush":
+		before.Capture.FlushWanted++
+		before.Capture.FlushDone++
+		require.Equal(p.T, before, after)
 	case c.command == "snaplen 200":
 		before.Capture.Snaplen = 200
 		require.Equal(p.T, before, after)
@@ -110,6 +114,7 @@ func (p *place) checkStarted(before snapshot) {
 	assert.Equal(p.T, before.Files[p.File].Inode, after.Files[p.File].Inode, "the file is truncated, not replaced")
 	want := before.Capture
 	want.State, want.Errno, want.FileSize = genl.StateRunning, 0, pcapHeader
+	want.FlushWanted, want.FlushDone, want.Runs = 1, 1, want.Runs+1
 	assert.Equal(p.T, want, after.Capture)
 }
 

@@ -3,6 +3,7 @@
 package tests
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -231,5 +232,42 @@ func TestFlushSlowDisk(t *testing.T) {
 	assert.GreaterOrEqual(t, c.Stats().Written, seen, "another question")
 	load.Stop()
 	checkNumbers(t, c.StopRead().Packets, 0)
+	d.umount()
+}
+
+// TestAllAreToldError has a flush and two stops wait for a disk that hangs and then fails. Each was asked for while the
+// capture ran, and is told, however often the module itself has told it before.
+func TestAllAreToldError(t *testing.T) {
+	d := newDiskJournal(t, 16, "", newJournal(t))
+	quietDummy(t, nil, "load0")
+	c := newCapture(t, nil, genl.Settings{DeviceName: ptr("load0"), Logfile: ptr(d.file("capture"))})
+	events := c.listen()
+	c.Start()
+	expect(t, events, genl.EventStarted)
+	sendNumbered(t, nil, "load0", 20)
+	letHang(t)
+	d.Hang()
+	commands := []func(*genl.Client, context.Context) error{(*genl.Client).Flush, (*genl.Client).Stop, (*genl.Client).Stop}
+	answers := make(chan error, len(commands))
+	ctx := c.ctx()
+	for _, command := range commands {
+		client, err := genl.New()
+		require.NoError(t, err)
+		defer client.Close()
+		go func() { answers <- command(client, ctx) }()
+	}
+	select {
+	case err := <-answers:
+		t.Fatalf("answered while the disk hangs: %v", err)
+	case <-time.After(3 * time.Second): // longer than the kernel waits
+	}
+	d.dm("load", d.name, "--table", d.failing())
+	d.Resume()
+	expect(t, events, genl.EventFailed)
+	for range commands {
+		requireRefused(t, <-answers, unix.EIO, "the capture file could not be written to the end")
+	}
+	assert.Equal(t, unix.EIO, c.Get().Errno)
+	d.Heal()
 	d.umount()
 }
