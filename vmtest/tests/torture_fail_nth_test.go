@@ -66,7 +66,7 @@ func (p *place) failRows() []failRow {
 		{name: "stop", before: running, after: stopped},
 		{name: "restart", starts: true, before: running, after: running},
 		{name: "restart", starts: true, before: stopped, after: running},
-		{name: "flush", before: running, after: running},
+		{name: "flush", before: running, after: running, change: func(c *genl.Capture) { c.FlushWanted++; c.FlushDone++ }},
 		{name: "sync_interval 7", before: stopped, after: stopped, change: func(c *genl.Capture) { c.SyncInterval = 7 }},
 		{name: "snaplen 200", before: running, after: running, change: func(c *genl.Capture) { c.Snaplen = 200 }},
 	}
