@@ -6,6 +6,10 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -60,9 +64,39 @@ func TestSplatSoftLockup(t *testing.T) {
 }
 
 // The kernel waits 5 s longer than it is told if it proves RCU.
+// The kernel's thread that counts the readers is kept off the processor of the one that holds it up: as a thread of real
+// time it does not move away by itself, and would see nothing.
 func TestSplatRCUStall(t *testing.T) {
 	setting(t, "/sys/module/rcupdate/parameters/rcu_cpu_stall_timeout", "3")
+	pin(t, rcuThread(t), 1)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	pin(t, 0, 0)
 	plant(t, "rcu-stall")
+}
+
+// pin keeps a thread, 0 for the calling one, on a processor.
+func pin(t *testing.T, tid, cpu int) {
+	t.Helper()
+	var set unix.CPUSet
+	set.Set(cpu)
+	require.NoError(t, unix.SchedSetaffinity(tid, &set))
+}
+
+func rcuThread(t *testing.T) int {
+	t.Helper()
+	comms, err := filepath.Glob("/proc/[0-9]*/comm")
+	require.NoError(t, err)
+	for _, comm := range comms {
+		name, _ := os.ReadFile(comm)
+		if s := strings.TrimSpace(string(name)); s == "rcu_sched" || s == "rcu_preempt" {
+			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(comm)))
+			require.NoError(t, err)
+			return pid
+		}
+	}
+	t.Fatal("no thread of RCU")
+	return 0
 }
 
 func TestSplatHungTask(t *testing.T) {

@@ -165,15 +165,9 @@ static void soft_lockup(void)
 	spin(60);
 }
 
-static void no_callback(struct rcu_head *head)
-{
-}
-
 static void rcu_stall(void)
 {
-	static struct rcu_head head;
-
-	call_rcu(&head, no_callback); /* something that waits for readers */
+	start_poll_synchronize_rcu(); /* something that waits for readers */
 	rcu_read_lock();
 	spin(15);
 	rcu_read_unlock();
