@@ -194,12 +194,12 @@ func notFiles() []badFile {
 
 func kernelFiles() []badFile {
 	return []badFile{
-		{"sysctl", fixed("/proc/sys/kernel/core_pattern"), unix.EINVAL, ownFS, ""},
+		{"sysctl", fixed("/proc/sys/kernel/hostname"), unix.EINVAL, ownFS, ""},
 		{"file in procfs", fixed("/proc/1/comm"), unix.EINVAL, ownFS, ""},
 		{"ksnif's own status", fixed("/proc/net/ksnif/status"), unix.EINVAL, ownFS, ""},
 		{"new file in procfs", fixed("/proc/ksnif-never"), unix.ENOENT, noDir, makeIt},
 		{"file in sysfs", fixed("/sys/module/ksnif/refcnt"), unix.EINVAL, ownFS, ""},
-		{"switch in sysfs", fixed("/sys/kernel/mm/ksm/run"), unix.EINVAL, ownFS, ""},
+		{"switch in sysfs", fixed("/sys/kernel/rcu_expedited"), unix.EINVAL, ownFS, ""},
 		{"new file in sysfs", fixed("/sys/kernel/ksnif-never"), unix.EACCES, noRight, ""},
 		{"file of cgroups", func(t *testing.T, _ *place) string { return mountCgroup(t, "cgroup2") + "/cgroup.max.depth" }, unix.EINVAL, ownFS, ""},
 		{"file of old cgroups", func(t *testing.T, _ *place) string {
