@@ -179,9 +179,10 @@ func TestSyncIntervalDiscard(t *testing.T) {
 	assert.NoFileExists(t, c.File)
 }
 
-// TestRestartTellsError has the stop of a restart fail after the restart has given up to wait for it: whoever asks again is
-// told, and the file is still there.
-func TestRestartTellsError(t *testing.T) {
+// onSeparateJournal starts a capture, and sends it 20 packets, on a disk that has its journal on another one, so that the
+// file system itself goes on when the disk does not.
+func onSeparateJournal(t *testing.T) (*disk, *capture, *genl.EventReader) {
+	t.Helper()
 	d := newDiskJournal(t, 16, "", newJournal(t))
 	quietDummy(t, nil, "load0")
 	c := newCapture(t, nil, genl.Settings{DeviceName: ptr("load0"), Logfile: ptr(d.file("capture"))})
@@ -189,6 +190,13 @@ func TestRestartTellsError(t *testing.T) {
 	c.Start()
 	expect(t, events, genl.EventStarted)
 	sendNumbered(t, nil, "load0", 20)
+	return d, c, events
+}
+
+// TestRestartTellsError has the stop of a restart fail after the restart has given up to wait for it: whoever asks again is
+// told, and the file is still there.
+func TestRestartTellsError(t *testing.T) {
+	d, c, events := onSeparateJournal(t)
 	c.Flush()
 	d.sync()
 	sendNumbered(t, nil, "load0", 20)
@@ -238,13 +246,7 @@ func TestFlushSlowDisk(t *testing.T) {
 // TestAllAreToldError has a flush and two stops wait for a disk that hangs and then fails. Each was asked for while the
 // capture ran, and is told, however often the module itself has told it before.
 func TestAllAreToldError(t *testing.T) {
-	d := newDiskJournal(t, 16, "", newJournal(t))
-	quietDummy(t, nil, "load0")
-	c := newCapture(t, nil, genl.Settings{DeviceName: ptr("load0"), Logfile: ptr(d.file("capture"))})
-	events := c.listen()
-	c.Start()
-	expect(t, events, genl.EventStarted)
-	sendNumbered(t, nil, "load0", 20)
+	d, c, events := onSeparateJournal(t)
 	letHang(t)
 	d.Hang()
 	commands := []func(*genl.Client, context.Context) error{(*genl.Client).Flush, (*genl.Client).Stop, (*genl.Client).Stop}
