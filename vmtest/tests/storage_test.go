@@ -83,9 +83,10 @@ func TestFileSizeLimit(t *testing.T) {
 	c.checkNextStart("load0")
 }
 
-// TestSyncError has the disk fail only when what was accepted for writing is to be kept.
+// TestSyncError has the disk fail only when what was accepted for writing is to be kept. The journal is on a good disk,
+// or the file system would become read-only as soon as its own commit failed, which can be before the flush.
 func TestSyncError(t *testing.T) {
-	d := newDisk(t, 16, "")
+	d := newDiskJournal(t, 16, "", newJournal(t))
 	c, load, events := loaded(t, d.file("capture"), floodSpec{Rate: 2000})
 	c.waitWritten(10)
 	require.NoError(t, c.Client.Flush(c.ctx()))
@@ -103,7 +104,7 @@ func TestSyncError(t *testing.T) {
 
 // TestSyncErrorAtStop is the same at the end: stop itself has to say it.
 func TestSyncErrorAtStop(t *testing.T) {
-	d := newDisk(t, 16, "")
+	d := newDiskJournal(t, 16, "", newJournal(t))
 	c, load, events := loaded(t, d.file("capture"), floodSpec{Rate: 2000})
 	c.waitWritten(10)
 	d.FailWrites()
