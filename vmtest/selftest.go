@@ -28,29 +28,31 @@ type splat struct {
 	name  string
 	needs string // option of the kernel without which it does not notice
 	text  string
+	kasan string // what a kernel with KASAN says instead, if it is another thing
 }
 
 // splats are planted with the module in selftest/splat/. Those that the kernel survives come first.
 func splats() []splat {
 	return []splat{
-		{"TestSplatRCUStall", "SMP", "rcu: INFO: rcu_"},
-		{"TestSplatDataRace", "KCSAN", "BUG: KCSAN: data-race in race"},
-		{"TestSplatSleepInAtomic", "DEBUG_ATOMIC_SLEEP", "BUG: sleeping function called from invalid context at "},
-		{"TestSplatLockInversion", "PROVE_LOCKING", "WARNING: possible circular locking dependency detected"},
-		{"TestSplatRCUUsage", "PROVE_RCU", "WARNING: suspicious RCU usage"},
-		{"TestSplatUseAfterFree", "KASAN", "use-after-free in use_after_free+"},
-		{"TestSplatOutOfBounds", "KASAN", "BUG: KASAN: slab-out-of-bounds in out_of_bounds+"},
-		{"TestSplatNullPointer", "BUG", "BUG: kernel NULL pointer dereference, address: 0000000000000000"},
-		{"TestSplatWarn", "BUG", " warn+0x"},
-		{"TestSplatBug", "BUG", "kernel BUG at "},
-		{"TestSplatRefcountUnderflow", "BUG", "refcount_t: underflow; use-after-free."},
-		{"TestSplatRefcountSaturated", "BUG", "refcount_t: saturated; leaking memory."},
-		{"TestSplatShift", "UBSAN_SHIFT", "UBSAN: shift-out-of-bounds in "},
-		{"TestSplatArrayIndex", "UBSAN_BOUNDS", "UBSAN: array-index-out-of-bounds in "},
-		{"TestSplatListCorruption", "DEBUG_LIST", "list_del corruption, "},
-		{"TestSplatFreeActive", "DEBUG_OBJECTS_TIMERS", "ODEBUG: free active (active state 0) object"},
-		{"TestSplatSoftLockup", "SOFTLOCKUP_DETECTOR", "watchdog: BUG: soft lockup - CPU#"},
-		{"TestSplatHungTask", "DETECT_HUNG_TASK", "blocked for more than 3 seconds."},
+		{name: "TestSplatRCUStall", needs: "SMP", text: "rcu: INFO: rcu_"},
+		{name: "TestSplatDataRace", needs: "KCSAN", text: "BUG: KCSAN: data-race in race"},
+		{name: "TestSplatSleepInAtomic", needs: "DEBUG_ATOMIC_SLEEP", text: "BUG: sleeping function called from invalid context at "},
+		{name: "TestSplatLockInversion", needs: "PROVE_LOCKING", text: "WARNING: possible circular locking dependency detected"},
+		{name: "TestSplatRCUUsage", needs: "PROVE_RCU", text: "WARNING: suspicious RCU usage"},
+		{name: "TestSplatUseAfterFree", needs: "KASAN", text: "use-after-free in use_after_free+"},
+		{name: "TestSplatOutOfBounds", needs: "KASAN", text: "BUG: KASAN: slab-out-of-bounds in out_of_bounds+"},
+		{name: "TestSplatNullPointer", needs: "BUG", text: "BUG: kernel NULL pointer dereference, address: 0000000000000000",
+			kasan: "general protection fault, probably for non-canonical address 0xdffffc0000000000"}, // the shadow of address 0
+		{name: "TestSplatWarn", needs: "BUG", text: " warn+0x"},
+		{name: "TestSplatBug", needs: "BUG", text: "kernel BUG at "},
+		{name: "TestSplatRefcountUnderflow", needs: "BUG", text: "refcount_t: underflow; use-after-free."},
+		{name: "TestSplatRefcountSaturated", needs: "BUG", text: "refcount_t: saturated; leaking memory."},
+		{name: "TestSplatShift", needs: "UBSAN_SHIFT", text: "UBSAN: shift-out-of-bounds in "},
+		{name: "TestSplatArrayIndex", needs: "UBSAN_BOUNDS", text: "UBSAN: array-index-out-of-bounds in "},
+		{name: "TestSplatListCorruption", needs: "DEBUG_LIST", text: "list_del corruption, "},
+		{name: "TestSplatFreeActive", needs: "DEBUG_OBJECTS_TIMERS", text: "ODEBUG: free active (active state 0) object"},
+		{name: "TestSplatSoftLockup", needs: "SOFTLOCKUP_DETECTOR", text: "watchdog: BUG: soft lockup - CPU#"},
+		{name: "TestSplatHungTask", needs: "DETECT_HUNG_TASK", text: "blocked for more than 3 seconds."},
 	}
 }
 
@@ -120,8 +122,8 @@ func (h *Harness) batches(k *images.Kernel) []batch {
 	}}
 	planted := batch{name: "splats", limit: slow * splatLimit}
 	for _, s := range splats() {
-		if s.name == "TestSplatNullPointer" && has(k, "KASAN") { // it looks first, at the shadow of address 0
-			s.text = "general protection fault, probably for non-canonical address 0xdffffc0000000000"
+		if s.kasan != "" && has(k, "KASAN") {
+			s.text = s.kasan
 		}
 		if has(k, s.needs) {
 			planted.expect = append(planted.expect, expectation{s.name, proto.Fail, s.text})
