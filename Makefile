@@ -85,7 +85,7 @@ vmtest: deps-vmtest modules vm-tools out/bin/tests ## all tests, on the host and
 vmtest-long: deps-vmtest modules vm-tools out/bin/tests ## the torture set in its long size; see KERNEL=
 	@out/bin/vmtest-run all -long -kernels '$(or $(KERNEL),debug-6.1)' -config $(CONFIG) $(if $(RUN),-run '$(RUN)')
 
-vm-run: script-given vm-ready ## run SCRIPT=file in a VM; its /out comes to out/vm-run/
+vm-run: script-given vm-ready ## run SCRIPT=file in a VM; its /out comes to out/vm-run/, emptied first
 	@out/bin/vmtest-run script -kernel $(VM_KERNEL) -config $(CONFIG) \
 		$(if $(IN),-in '$(IN)') '$(SCRIPT)'
 
@@ -232,6 +232,8 @@ install: deps-install $(if $(wildcard bin/ksnifctl),$(if $(wildcard kmod/ksnif.k
 	@bin/ksnifctl completion bash > '$(bash_dir)/ksnifctl'
 	@bin/ksnifctl completion zsh > '$(zsh_dir)/_ksnifctl'
 	@bin/ksnifctl completion fish > '$(fish_dir)/ksnifctl.fish'
+	@newer=$$(find kmod -name '*.[ch]' ! -name '*.mod.c' ! -path 'kmod/config/*' -newer kmod/ksnif.ko -print -quit); \
+	[[ -z $$newer ]] || echo "note: $$newer is newer than kmod/ksnif.ko, which is installed as it is: make builds it" >&2
 	@release=$$(modinfo -F vermagic kmod/ksnif.ko | cut -d' ' -f1); \
 	install -D -m 644 kmod/ksnif.ko "$(mod_root)/lib/modules/$$release/updates/ksnif.ko"; \
 	$(call depmod,$$release); \
@@ -253,7 +255,7 @@ depmod = depmod -b '$(or $(mod_root),/)' "$(1)" 2> >(grep -v 'could not open mod
 # --- the rest
 
 .PHONY: clean distclean help bench lab
-clean: ## remove what was built
+clean: ## remove what was built, and all results in out/
 	@rm -rf bin out kmod/config
 	@find kmod \( -name '*.o' -o -name '*.ko' -o -name '*.mod' -o -name '*.mod.c' -o -name '.*.cmd' \
 		-o -name Module.symvers -o -name modules.order \) -delete

@@ -4,6 +4,7 @@ package ctl
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -39,13 +40,15 @@ or not exist yet, and must not be a symbolic link.`,
 			name: "stop", do: Client.Stop,
 			short: "Stop, and return when the file is complete on disk",
 			long: `stop ends the capture, writes what is queued, syncs and closes the file. If a
-write failed, stop fails with that error. To stop what is stopped does nothing.` + waits,
+write failed, stop fails with that error; it is told once, and stays in status
+until the next start. To stop what is stopped does nothing.` + waits,
 		},
 		{
 			name: "restart", do: Client.Restart,
 			short: "Stop, and start again with an empty file (truncates it)",
 			long: `restart is stop followed by start. Like start it TRUNCATES the capture file: to
-keep what was captured, stop, move the file away and start.` + waits,
+keep what was captured, stop, move the file away and start. A capture that had
+failed before is started anew; what of it was lost, only status could tell.` + waits,
 		},
 		{
 			name: "flush", do: Client.Flush,
@@ -74,10 +77,22 @@ func (a *app) controlCommand(c control) *cobra.Command {
 				done := a.progress(ctx, c.name)
 				err := c.do(client, ctx)
 				done()
-				return a.refusedStart(ctx, client, err)
+				return a.refusedFlush(ctx, client, a.refusedStart(ctx, client, err))
 			})
 		},
 	}
+}
+
+// refusedFlush tells a capture that has failed from one that was not started: starting it would empty its file.
+func (a *app) refusedFlush(ctx context.Context, c Client, err error) error {
+	if !errors.Is(err, unix.ENOTCONN) {
+		return err
+	}
+	capture, e := c.Get(ctx)
+	if e != nil || capture.Errno == 0 {
+		return err // the refusal is what counts
+	}
+	return failedf("", "the capture has failed: %s: see ksnifctl status", errnoWords(capture.Errno))
 }
 
 // progress tells on a terminal, once a wait gets long, what it waits for. The

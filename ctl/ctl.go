@@ -124,7 +124,8 @@ func (a *app) root() *cobra.Command {
 		Long: `ksnifctl controls ksnif, a kernel module that captures the IPv4 and IPv6
 packets which this network namespace receives and writes them to a capture file.
 
-Every command needs CAP_NET_ADMIN in the initial user namespace: run as root.
+What reads or changes the capture needs CAP_NET_ADMIN in the initial user
+namespace: run as root.
 
 Exit status:
 
@@ -153,6 +154,7 @@ Exit status:
 	root.AddCommand(a.statsCommand(), a.statusCommand(), a.eventsCommand(),
 		a.versionCommand(), a.completionCommand(), a.manCommand())
 	root.SetHelpCommand(helpCommand())
+	root.InitDefaultVersionFlag() // cobra adds it where a command runs: too late for help and the manual
 	return root
 }
 

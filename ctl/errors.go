@@ -90,7 +90,7 @@ func explain(command string, err error) string {
 	var unfinished *genl.UnfinishedError
 	switch {
 	case errors.Is(err, genl.ErrNotLoaded):
-		return "ksnif is not loaded: run modprobe ksnif"
+		return "ksnif is not loaded: run modprobe ksnif, or insmod kmod/ksnif.ko where it was built"
 	case errors.As(err, &unfinished):
 		return "interrupted: " + unfinished.GoesOn + ": see ksnifctl status"
 	case errors.Is(err, context.Canceled):
@@ -113,7 +113,7 @@ func explain(command string, err error) string {
 
 // namesWayOut tells whether a text of the module already says what to do.
 func namesWayOut(text string) bool {
-	return strings.Contains(text, "must be") || strings.Contains(text, "use ")
+	return strings.Contains(text, "must be") || strings.Contains(text, "use ") || strings.Contains(text, "try again")
 }
 
 func remedy(command string, e *genl.Error) string {

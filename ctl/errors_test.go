@@ -162,7 +162,7 @@ func TestRefusals(t *testing.T) {
 			"start: device_name any: no such device: see ip link for the devices there are",
 		},
 		{[]string{"start"}, kernel("start", "", "", unix.ENOENT), "start: no such file or directory"},
-		{[]string{"flush"}, genl.ErrNotLoaded, "flush: ksnif is not loaded: run modprobe ksnif"},
+		{[]string{"flush"}, genl.ErrNotLoaded, "flush: ksnif is not loaded: run modprobe ksnif, or insmod kmod/ksnif.ko where it was built"},
 		{
 			[]string{"flush"}, kernel("flush", "", "flush: not running", unix.ENOTCONN),
 			"flush: not running: run ksnifctl start first",
@@ -180,6 +180,15 @@ func TestRefusals(t *testing.T) {
 			assert.Equal(t, result{code: exitFailed, stderr: "ksnifctl: " + tt.want + "\n"}, run(t, f, tt.args...))
 		})
 	}
+}
+
+// Whoever flushes a capture that has failed is not advised to start it: that would empty its file.
+func TestFlushOfFailed(t *testing.T) {
+	f := newFake(t)
+	f.capture.Errno = unix.ENOSPC
+	f.err = &genl.Error{Command: "flush", Message: "flush: no capture is running", Err: unix.ENOTCONN}
+	want := "ksnifctl: flush: the capture has failed: ENOSPC (no space left on device): see ksnifctl status\n"
+	assert.Equal(t, result{code: exitFailed, stderr: want}, run(t, f, "flush"))
 }
 
 // A number that fits no message is refused like one that the module refuses.
@@ -210,7 +219,7 @@ func TestNotLoaded(t *testing.T) {
 		env.Dial = func() (Client, error) { return nil, fmt.Errorf("dial: %w", genl.ErrNotLoaded) }
 		assert.Equal(t, exitFailed, Main(t.Context(), env))
 		assert.Empty(t, stdout.String())
-		assert.Equal(t, "ksnifctl: "+args[0]+": ksnif is not loaded: run modprobe ksnif\n", stderr.String())
+		assert.Equal(t, "ksnifctl: "+args[0]+": ksnif is not loaded: run modprobe ksnif, or insmod kmod/ksnif.ko where it was built\n", stderr.String())
 	}
 }
 

@@ -76,7 +76,8 @@ capture runs only snaplen can change; it holds for the packets from then on.
 ` + settingsHelp() + `
 
 Numbers may end in K, M or G, powers of 1024. A relative logfile is taken from
-the current directory, as tcpdump -w does.`,
+the current directory, as tcpdump -w does. io direct and auto are not supported
+yet.`,
 		Example: `  ksnifctl set snaplen 96
   ksnifctl set device_name eth0 family ip6 queue_size 64M
   ksnifctl set logfile /var/tmp/eth0.pcapng
@@ -96,12 +97,15 @@ func settingsHelp() string {
 	rows := rows{}
 	for _, s := range settings() {
 		help := s.help
-		if s.words != nil {
+		switch {
+		case s.words != nil:
 			help += ": " + oneOf(s.words)
+		case s.takes != "":
+			help += ": " + s.takes
 		}
-		rows.add("    "+s.name, help)
+		rows.add("    "+s.name, help+" ["+s.def+"]")
 	}
-	return "Settings:\n\n" + strings.TrimRight(string(rows.align()), "\n")
+	return "Settings, and their defaults:\n\n" + strings.TrimRight(string(rows.align()), "\n")
 }
 
 func pairs(_ *cobra.Command, args []string) error {

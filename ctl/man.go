@@ -71,6 +71,7 @@ func (a *app) manualPage(c *cobra.Command, path string, date time.Time) error {
 	// cobra shows defaults that a manual page does not: --json[=false].
 	text := strings.NewReplacer("[=false]", "", "[=]", "[=interval]").Replace(page.String())
 	if !c.HasParent() {
+		text = strings.Replace(text, "ksnifctl [flags]", "ksnifctl COMMAND [flags]", 1)
 		text = strings.Replace(text, ".SH SEE ALSO", promisesRoff()+".SH SEE ALSO", 1)
 	}
 	return os.WriteFile(path, []byte(text), 0o644)

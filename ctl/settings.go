@@ -4,6 +4,7 @@ package ctl
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"strconv"
@@ -17,6 +18,8 @@ type setting struct {
 	name  string
 	help  string
 	words []string // values it can take, where they can be listed
+	takes string   // what it can take, for help, where words do not say it
+	def   string   // the module's default, as get prints it
 	put   func(s *genl.Settings, value string) error
 	value func(c *genl.Capture) any    // as JSON
 	text  func(c *genl.Capture) string // as set takes it
@@ -35,43 +38,46 @@ func (s setting) display(c *genl.Capture) string {
 func settings() []setting {
 	return []setting{
 		{
-			name: "device_name", help: "capture this device only (any: every device)",
+			name: "device_name", help: "capture this device only (any: every device)", def: "any",
 			put:   func(s *genl.Settings, v string) error { s.DeviceName = &v; return nil },
 			value: func(c *genl.Capture) any { return c.DeviceName },
 			text:  func(c *genl.Capture) string { return c.DeviceName },
 			show:  func(c *genl.Capture) string { return quote(c.DeviceName) },
 		},
-		enumSetting("family", "IP versions to capture", genl.IPFamilyNames(), genl.ParseIPFamily,
+		enumSetting("family", "inet", "IP versions to capture", genl.IPFamilyNames(), genl.ParseIPFamily,
 			func(s *genl.Settings, v genl.IPFamily) { s.Family = &v },
 			func(c *genl.Capture) genl.IPFamily { return c.Family }),
 		{
-			name: "logfile", help: "path of the capture file",
+			name: "logfile", help: "path of the capture file", def: "/var/log/ksnif.pcapng",
 			put:   putLogfile,
 			value: func(c *genl.Capture) any { return c.Logfile },
 			text:  func(c *genl.Capture) string { return c.Logfile },
 			show:  func(c *genl.Capture) string { return visible(c.Logfile) },
 		},
 		{
-			name: "snaplen", help: "bytes kept of each packet (0: the maximum)",
+			name: "snaplen", help: "bytes kept of each packet (0: the maximum)", def: "262144",
+			takes: fmt.Sprintf("1..%d", genl.SnaplenMax),
 			put:   putSnaplen,
 			value: func(c *genl.Capture) any { return c.Snaplen },
 			text:  func(c *genl.Capture) string { return strconv.FormatUint(uint64(c.Snaplen), 10) },
 		},
 		{
-			name: "queue_size", help: "bytes of kernel memory for queued packets",
+			name: "queue_size", help: "bytes of kernel memory for queued packets", def: "16M",
+			takes: formatSize(genl.QueueSizeMin) + ".." + formatSize(genl.QueueSizeMax) + " or RAM/4",
 			put:   putQueueSize,
 			value: func(c *genl.Capture) any { return c.QueueSize },
 			text:  func(c *genl.Capture) string { return strconv.FormatUint(c.QueueSize, 10) },
 			show:  func(c *genl.Capture) string { return formatSize(c.QueueSize) },
 		},
-		enumSetting("format", "format of the capture file", genl.FormatNames(), genl.ParseFormat,
+		enumSetting("format", "pcapng", "format of the capture file", genl.FormatNames(), genl.ParseFormat,
 			func(s *genl.Settings, v genl.Format) { s.Format = &v },
 			func(c *genl.Capture) genl.Format { return c.Format }),
-		enumSetting("io", "how the file is written", genl.IONames(), genl.ParseIO,
+		enumSetting("io", "buffered", "how the file is written", genl.IONames(), genl.ParseIO,
 			func(s *genl.Settings, v genl.IO) { s.IO = &v },
 			func(c *genl.Capture) genl.IO { return c.IO }),
 		{
-			name: "sync_interval", help: "seconds between fsyncs of the file (0: only at flush and stop)",
+			name: "sync_interval", help: "seconds between fsyncs of the file (0: only at flush and stop)", def: "0",
+			takes: fmt.Sprintf("0..%d", genl.SyncIntervalMax),
 			put:   putSyncInterval,
 			value: func(c *genl.Capture) any { return c.SyncInterval },
 			text:  func(c *genl.Capture) string { return strconv.FormatUint(uint64(c.SyncInterval), 10) },
@@ -80,10 +86,10 @@ func settings() []setting {
 }
 
 // enumSetting is a setting that takes one of a few words.
-func enumSetting[T interface{ String() string }](name, help string, words []string, parse func(string) (T, error),
+func enumSetting[T interface{ String() string }](name, def, help string, words []string, parse func(string) (T, error),
 	put func(*genl.Settings, T), of func(*genl.Capture) T) setting {
 	return setting{
-		name: name, help: help, words: words,
+		name: name, help: help, words: words, def: def,
 		put: func(s *genl.Settings, v string) error {
 			e, err := parse(v)
 			if err != nil {

@@ -21,7 +21,7 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "Print state, settings, file and counters of the capture",
 		Long: `status prints all there is to know: the state, the error that ended the last
 capture, the settings, the bytes of the file that hold whole packets, what is
-seen, and the counters (see ksnifctl stats).
+seen (not in --json), and the counters (see ksnifctl stats).
 
 States: stopped; running; stopping (the rest of the queue is being written);
 failed (errno says why). unsynced yes means that the disk reported an error

@@ -118,7 +118,7 @@ func TestWatchFailsWhenTheModuleDoes(t *testing.T) {
 	got := runContext(t, soon(t), f, "stats", "--watch=0.1", "--json")
 	assert.Equal(t, exitFailed, got.code)
 	assert.Equal(t, 1, strings.Count(got.stdout, "\n"))
-	assert.Equal(t, "ksnifctl: stats: ksnif is not loaded: run modprobe ksnif\n", got.stderr)
+	assert.Equal(t, "ksnifctl: stats: ksnif is not loaded: run modprobe ksnif, or insmod kmod/ksnif.ko where it was built\n", got.stderr)
 }
 
 func TestEvents(t *testing.T) {

@@ -68,7 +68,7 @@ func TestOptions(t *testing.T) {
 	}, o)
 	for name, values := range map[string][]string{
 		"MEM": {"x", "1", "-5", "1T"}, "CPUS": {"0", "two"}, "TIMEOUT": {"0", "-1", "soon"}, "ACCEL": {"hvf"}, "OUT_MB": {"0"},
-		"SEED": {"-1", "x"},
+		"SEED": {"-1", "x"}, "GDB": {"x", "2", "65536"},
 	} {
 		for _, v := range values {
 			_, err := OptionsFromEnv(func(n string) string { return map[string]string{name: v}[n] })

@@ -72,7 +72,7 @@ func OptionsFromEnv(getenv func(string) string) (Options, error) {
 	check("ICOUNT", func(v string) error { o.Icount = v != "0"; return nil })
 	check("LONG", func(v string) error { o.Long = v != "0"; return nil })
 	check("SEED", func(v string) (err error) { o.Seed, err = strconv.ParseUint(v, 10, 64); return err })
-	check("GDB", func(v string) error { o.GDB = gdbPort(v); return nil })
+	check("GDB", func(v string) (err error) { o.GDB, err = gdbPort(v); return err })
 	check("KSNIF_SLOW", number(&o.Slow))
 	check("QEMU_ARGS", func(v string) error { o.Extra = strings.Fields(v); return nil })
 	check("OUT_OPTS", func(v string) error { o.OutOpts = v; return nil })
@@ -83,14 +83,17 @@ func OptionsFromEnv(getenv func(string) string) (Options, error) {
 	return o, err
 }
 
-func gdbPort(v string) string {
+func gdbPort(v string) (string, error) {
 	switch v {
 	case "0":
-		return ""
+		return "", nil
 	case "1":
-		return defaultGDBPort
+		return defaultGDBPort, nil
 	}
-	return v
+	if n, err := strconv.ParseUint(v, 10, 16); err != nil || n < 1024 {
+		return "", fmt.Errorf("must be 1, or a port from 1024 to 65535")
+	}
+	return v, nil
 }
 
 func positive(v string) (int, error) {

@@ -51,7 +51,7 @@ func newAll(f *flags) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&a.kernels, "kernels", "6.1 6.12", "kernels, separated by spaces or commas")
 	cmd.Flags().StringVar(&a.debug, "debug", "", "kernel for the torture set, such as debug-6.1")
-	cmd.Flags().StringVar(&a.run, "run", "", "only the tests that match, as in go test -run")
+	cmd.Flags().Var((*pattern)(&a.run), "run", "only the tests that match, as in go test -run")
 	cmd.Flags().BoolVar(&a.long, "long", false, "only the torture set and the harness, in their long size")
 	cmd.Flags().StringVar(&a.cover, "cover", "", "folder with ksnifctl and tests built with -cover, for the guest, and for host.cov, Go's profile of the host's tests")
 	cmd.Flags().StringVar(&a.binary, "tests", "", "test binary for the guest (default out/bin/tests)")
@@ -167,7 +167,7 @@ func (a *allRun) with(ctx context.Context) func(h *vmtest.Harness) error {
 		}
 		h.Progress.Line("%s", strings.Join(lines, "\n"))
 		if sum.Total() == 0 {
-			h.Progress.Line("no test matches --run %q", a.run)
+			h.Progress.Line("no test matches RUN=%s", a.run)
 		}
 		return closing(h.Progress, sum)
 	}

@@ -45,3 +45,15 @@ func TestLanes(t *testing.T) {
 	}, (&allRun{}).beside(t.Context(), h, lanes))
 	assert.Equal(t, vmtest.Counts{}, (&allRun{run: "TestX"}).beside(t.Context(), h, lanes[2:])[0].Counts)
 }
+
+// A pattern that is none is refused at once, not once for every test binary.
+func TestPatternIsChecked(t *testing.T) {
+	for _, command := range []string{"all", "test", "mutants"} {
+		root := newRoot()
+		root.SetArgs([]string{command, "--run", "["})
+		err := root.Execute()
+		var usage usageError
+		require.ErrorAs(t, err, &usage, command)
+		assert.ErrorContains(t, err, "missing closing ]")
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -59,7 +60,19 @@ func (f *flags) out(elem ...string) string {
 	return filepath.Join(append([]string{f.root, "out"}, elem...)...)
 }
 
-// close prints the last line of a run, and says whether the run was good.
+// pattern is a regular expression that chooses among names, looked at before anything is built or booted for it.
+type pattern string
+
+func (p *pattern) String() string { return string(*p) }
+func (p *pattern) Type() string   { return "regexp" }
+
+func (p *pattern) Set(v string) error {
+	_, err := regexp.Compile(v)
+	*p = pattern(v)
+	return err
+}
+
+// closing prints the last line of a run, and says whether the run was good.
 func closing(p *vmtest.Progress, c vmtest.Counts) error {
 	p.Close()
 	fmt.Println(c)
@@ -96,7 +109,7 @@ func newTest(f *flags) *cobra.Command {
 	f.counted(cmd, func(ctx context.Context, h *vmtest.Harness) (*vmtest.Result, error) {
 		return h.Test(ctx, vmtest.TestRun{Kernel: f.kernel, Binary: f.binary(binary), Run: run})
 	})
-	cmd.Flags().StringVar(&run, "run", "", "only the tests that match, as in go test -run; matching nothing fails")
+	cmd.Flags().Var((*pattern)(&run), "run", "only the tests that match, as in go test -run; matching nothing fails")
 	cmd.Flags().StringVar(&binary, "tests", "", "test binary (default out/bin/tests)")
 	return cmd
 }

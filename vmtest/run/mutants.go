@@ -29,7 +29,7 @@ func newMutants(f *flags) *cobra.Command {
 		},
 	}
 	f.addKernel(cmd)
-	cmd.Flags().StringVar(&run, "run", "", "only the mutants whose names match")
+	cmd.Flags().Var((*pattern)(&run), "run", "only the mutants whose names match")
 	cmd.Flags().StringVar(&binary, "tests", "", "test binary (default out/bin/tests)")
 	return cmd
 }

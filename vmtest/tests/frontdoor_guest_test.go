@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -138,7 +139,7 @@ func TestFirstUse(t *testing.T) {
 		"get", "get snaplen", "set snaplen 64", "start", "stop", "restart", "flush", "stats", "stats --watch", "status", "events",
 	} {
 		args := strings.Fields(line)
-		want := told{Code: 1, Stderr: "ksnifctl: " + args[0] + ": ksnif is not loaded: run modprobe ksnif\n"}
+		want := told{Code: 1, Stderr: "ksnifctl: " + args[0] + ": ksnif is not loaded: run modprobe ksnif, or insmod kmod/ksnif.ko where it was built\n"}
 		assert.Equal(t, want, ksnifctl(args...))
 	}
 	version := ksnifctl("version")
@@ -149,6 +150,18 @@ func TestFirstUse(t *testing.T) {
 	require.NoError(t, os.WriteFile(helper, modprobe, 0))
 	assert.Equal(t, told{Stdout: "262144\n"}, ksnifctl("get", "snaplen"))
 	assert.True(t, guest.Loaded())
+}
+
+// The defaults that help tells are those of a capture that nobody has set.
+func TestDefaultsInHelp(t *testing.T) {
+	help := guest.Run(t, "ksnifctl", "help", "set")
+	settings := guest.NewNamespace(t, "new").Run(t, "ksnifctl", "get")
+	lines := strings.Split(strings.TrimSpace(settings), "\n")
+	require.Len(t, lines, 8)
+	for _, line := range lines {
+		name, value, _ := strings.Cut(line, " ")
+		assert.Regexp(t, `(?m)^ +`+name+` .* \[`+regexp.QuoteMeta(strings.TrimSpace(value))+`\]$`, help)
+	}
 }
 
 // What a shell is offered where the real module and real devices are.
