@@ -47,8 +47,8 @@ until the next start. To stop what is stopped does nothing.` + waits,
 			name: "restart", do: Client.Restart,
 			short: "Stop, and start again with an empty file (truncates it)",
 			long: `restart is stop followed by start. Like start it TRUNCATES the capture file: to
-keep what was captured, stop, move the file away and start. A capture that had
-failed before is started anew; what of it was lost, only status could tell.` + waits,
+keep what was captured, stop, move the file away and start. It starts a capture
+that has failed anew, too, which forgets the errno in status.` + waits,
 		},
 		{
 			name: "flush", do: Client.Flush,
