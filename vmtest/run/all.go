@@ -152,6 +152,7 @@ func guest(r vmtest.TestRun) []part {
 func (a *allRun) with(ctx context.Context) func(h *vmtest.Harness) error {
 	return func(h *vmtest.Harness) error {
 		h.Options.Long = h.Options.Long || a.long
+		tellSeed(h)
 		if a.cover != "" {
 			h.Tool, a.binary = filepath.Join(a.cover, "ksnifctl"), filepath.Join(a.cover, "tests")
 			h.Profile = filepath.Join(a.cover, "host.cov")

@@ -82,12 +82,18 @@ func closing(p *vmtest.Progress, c vmtest.Counts) error {
 	return nil
 }
 
+// tellSeed keeps the seed of a run that passes, too: it says what was tried.
+func tellSeed(h *vmtest.Harness) {
+	h.Progress.Line("SEED=%d repeats what is chosen at random", h.Options.Seed)
+}
+
 // counted makes a command of a run of tests: its last line says how many there were.
 func (f *flags) counted(cmd *cobra.Command, run func(ctx context.Context, h *vmtest.Harness) (*vmtest.Result, error)) {
 	f.addKernel(cmd)
 	cmd.Args = args(0)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return f.harness(func(h *vmtest.Harness) error {
+			tellSeed(h)
 			res, err := run(cmd.Context(), h)
 			if err != nil {
 				return err
