@@ -83,7 +83,10 @@ func (s *session) run() {
 			s.giveUp(fmt.Sprintf("guest watchdog: not done after %s: raise TIMEOUT if it takes longer", s.plan.GuestLimit))
 		})
 	}
-	var err error
+	err := s.coalesceTimers()
+	if err != nil {
+		s.problem(proto.Problem{Type: "boot", Text: err.Error()})
+	}
 	if s.watch, err = newWatch(); err != nil {
 		s.problem(proto.Problem{Type: "boot", Text: err.Error()})
 	}
