@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * ksnif: packet capture in the kernel. Where to start reading: ksnif.h has the map.
- */
+/* ksnif: packet capture in the kernel. Where to start reading: ksnif.h has the map. */
 #include <linux/module.h>
 
 #include "ksnif.h"
@@ -18,19 +16,20 @@ static int __init ksnif_init(void)
 	err = ksnif_testpoint_init() ?: ksnif_device_register();
 	if (err)
 		goto err_device;
+	err = IS_ENABLED(CONFIG_KSNIF_PROCFS) ? ksnif_proc_register() : 0;
+	if (err)
+		goto err_proc;
+	/* the last: a dump that has begun keeps pointers into a module that then fails to load */
 	err = ksnif_netlink_register();
 	if (err)
 		goto err_netlink;
-	if (IS_ENABLED(CONFIG_KSNIF_PROCFS))
-		err = ksnif_proc_register();
-	if (err)
-		goto err_proc;
 	ksnif_testpoint_register();
 	return 0;
 
-err_proc:
-	ksnif_netlink_unregister();
 err_netlink:
+	if (IS_ENABLED(CONFIG_KSNIF_PROCFS))
+		ksnif_proc_unregister();
+err_proc:
 	ksnif_device_unregister();
 err_device:
 	ksnif_capture_unregister();
@@ -40,9 +39,9 @@ err_device:
 static void __exit ksnif_exit(void)
 {
 	ksnif_testpoint_unregister();
+	ksnif_netlink_unregister();
 	if (IS_ENABLED(CONFIG_KSNIF_PROCFS))
 		ksnif_proc_unregister();
-	ksnif_netlink_unregister();
 	ksnif_device_unregister();
 	ksnif_capture_unregister();
 }
