@@ -52,8 +52,7 @@ static int capture_may_start(struct ksnif_capture *cap, struct netlink_ext_ack *
 	if (READ_ONCE(cap->opening))
 		return ksnif_refuse(extack, -EBUSY,
 				    "logfile: the file system of an earlier start does not answer");
-	if (cap->settings.format == KSNIF_FORMAT_PCAP &&
-	    ksnif_settings_any_device(&cap->settings))
+	if (cap->settings.format == KSNIF_FORMAT_PCAP && ksnif_settings_any_device(&cap->settings))
 		return ksnif_refuse(extack, -EINVAL,
 				    "format: pcap needs a device_name other than any");
 	return 0;
@@ -193,8 +192,7 @@ void ksnif_capture_ended(struct ksnif_run *run)
 static int run_wait(struct ksnif_run *run, u64 flush, unsigned long deadline,
 		    struct netlink_ext_ack *extack)
 {
-	long left = wait_event_killable_timeout(run->waiters,
-						READ_ONCE(run->ended) ||
+	long left = wait_event_killable_timeout(run->waiters, READ_ONCE(run->ended) ||
 						READ_ONCE(run->flush_done) >= flush,
 						ksnif_wait_left(deadline));
 
@@ -240,9 +238,7 @@ static void capture_unlock(struct ksnif_capture *cap)
 	wake_up(&cap->commands);
 }
 
-/*
- * Change settings, all or none. 0, -EBUSY if the state does not allow it, -EINPROGRESS, -EINTR.
- */
+/* Change settings, all or none. 0, -EBUSY if the state forbids it, -EINPROGRESS, -EINTR. */
 int ksnif_capture_set(struct ksnif_capture *cap, struct ksnif_change *change,
 		      struct netlink_ext_ack *extack)
 {
@@ -366,8 +362,19 @@ int ksnif_capture_command(struct ksnif_capture *cap, int cmd, struct netlink_ext
 	return ksnif_explain(err, extack);
 }
 
-/* Settings and state at one moment; ksnif_settings_free() @st's settings. 0 or -ENOMEM. */
-int ksnif_capture_status(struct ksnif_capture *cap, struct ksnif_status *st)
+/* Under cap->lock. */
+static void capture_sum(struct ksnif_capture *cap, struct ksnif_stats *sum, int cpu)
+{
+	memset(sum, 0, sizeof(*sum));
+	if (cap->run && cpu < 0)
+		ksnif_stats_run(cap->run, sum);
+	else if (cap->run)
+		ksnif_stats_cpu(cap->run, cpu, sum);
+}
+
+/* All at one moment, @sum if not NULL; ksnif_settings_free() @st's settings. 0 or -ENOMEM. */
+int ksnif_capture_status(struct ksnif_capture *cap, struct ksnif_status *st,
+			 struct ksnif_stats *sum)
 {
 	int err;
 
@@ -382,25 +389,20 @@ int ksnif_capture_status(struct ksnif_capture *cap, struct ksnif_status *st)
 		st->flush_done = READ_ONCE(cap->run->flush_done);
 	}
 	ksnif_run_result(cap->run, st);
+	if (sum)
+		capture_sum(cap, sum, -1);
 	mutex_unlock(&cap->lock);
 	return err;
 }
 
-/*
- * The books since the last start; those of one CPU, which are the hook's alone, if @cpu is
- * not -1. Returns the number of the run that they belong to.
- */
+/* The books since the last start, or @cpu's, the hook's alone, if not -1. Returns their run. */
 unsigned int ksnif_capture_stats(struct ksnif_capture *cap, struct ksnif_stats *sum, int cpu)
 {
 	unsigned int runs;
 
-	memset(sum, 0, sizeof(*sum));
 	mutex_lock(&cap->lock);
-	if (cap->run && cpu < 0)
-		ksnif_stats_run(cap->run, sum);
-	else if (cap->run)
-		ksnif_stats_cpu(cap->run, cpu, sum);
-	runs = cap->runs + 1;	/* 0 would not count as a number */
+	capture_sum(cap, sum, cpu);
+	runs = cap->runs;
 	mutex_unlock(&cap->lock);
 	return runs;
 }

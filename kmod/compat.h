@@ -12,10 +12,7 @@
 int vfs_path_lookup(struct dentry *dentry, struct vfsmount *mnt, const char *name,
 		    unsigned int flags, struct path *path);
 
-/*
- * notify_change() on an open file. 6.3 replaced the mount's user namespace by its
- * idmapping.
- */
+/* notify_change() on an open file. 6.3 replaced the mount's user namespace by its idmapping. */
 static inline int ksnif_notify_change(struct file *file, struct iattr *attr)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)

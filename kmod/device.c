@@ -64,8 +64,7 @@ static void iface_free(struct ksnif_iface *iface)
  * Make a device an interface of a run. The device is there: under RTNL, or seen by the hook
  * under RCU. Another CPU may have added it first. NULL without memory.
  */
-struct ksnif_iface *ksnif_iface_add(struct ksnif_run *run, const struct net_device *dev,
-				    gfp_t gfp)
+struct ksnif_iface *ksnif_iface_add(struct ksnif_run *run, const struct net_device *dev, gfp_t gfp)
 {
 	struct ksnif_iface *iface, *other;
 

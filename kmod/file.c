@@ -82,8 +82,7 @@ static int file_find_dir(const struct path *root, const char *path, struct path 
 }
 
 /* Before the file is opened: opening a FIFO or a device can block or do things. */
-static int file_check_path(const struct path *dir, const char *name,
-			   struct netlink_ext_ack *extack)
+static int file_check_path(const struct path *dir, const char *name, struct netlink_ext_ack *extack)
 {
 	struct file *file = file_open_root(dir, name, O_PATH | O_NOFOLLOW, 0);
 	int err = PTR_ERR_OR_ZERO(file);
@@ -326,17 +325,28 @@ out:
 	return err;
 }
 
+/* Some file systems, of FUSE, store only now what they have accepted. 0 or a negative errno. */
+static ksnif_injectable int ksnif_file_flush(struct file *file)
+{
+	return file->f_op->flush ? file->f_op->flush(file, NULL) : 0;
+}
+
+KSNIF_INJECT(ksnif_file_flush, ERRNO);
+
 /*
  * Close the file for good. A plain fput() would be put off, and an umount right after a stop
- * would find the file system busy. __fput_sync() insists on a kernel thread.
+ * would find the file system busy. __fput_sync() insists on a kernel thread. The file is closed
+ * in any case; 0, or the negative errno that close(2) would return.
  */
-void ksnif_file_close(struct ksnif_file *f)
+int ksnif_file_close(struct ksnif_file *f)
 {
+	int err;
+
 	file_disclaim(f);
 	/* an unlinked file is deleted now, which a frozen file system makes wait too */
 	file_await_thaw(f->file);
-	if (f->file->f_op->flush)
-		f->file->f_op->flush(f->file, NULL);
+	err = ksnif_file_flush(f->file);
 	__fput_sync(f->file);
 	f->file = NULL;
+	return err;
 }

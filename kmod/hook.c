@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The hook: the first station of a packet's way. It matches, counts, copies the packet into
- * the queue and wakes the writer; it never sleeps, and it changes neither the packet nor its
- * verdict.
+ * The hook: the first station of a packet's way. It matches, counts, copies the packet into the
+ * queue and wakes the writer; it never sleeps, and changes neither the packet nor its verdict.
  */
 #include <linux/if_ether.h>
 #include <linux/netfilter_ipv4.h>

@@ -172,8 +172,7 @@ u16 ksnif_device_linktype(const struct net_device *dev);
 void ksnif_device_bind_named(struct ksnif_run *run, struct net *net); /* RTNL, cap->lock */
 struct ksnif_iface *ksnif_iface_get(struct ksnif_run *run,
 				    const struct net_device *dev); /* RCU, BH disabled */
-struct ksnif_iface *ksnif_iface_add(struct ksnif_run *run, const struct net_device *dev,
-				    gfp_t gfp);
+struct ksnif_iface *ksnif_iface_add(struct ksnif_run *run, const struct net_device *dev, gfp_t gfp);
 struct ksnif_iface *ksnif_iface_alloc(const char *name, u16 linktype, gfp_t gfp);
 void ksnif_ifaces_free(struct ksnif_run *run);
 int ksnif_device_register(void);
@@ -244,7 +243,7 @@ int ksnif_file_write(struct ksnif_file *f, const u8 *buf, size_t len,
 int ksnif_file_sync(struct ksnif_file *f);			/* writer */
 int ksnif_file_empty(struct ksnif_file *f, const bool *unwanted);
 int ksnif_file_cut(struct ksnif_file *f, loff_t size);		/* writer */
-void ksnif_file_close(struct ksnif_file *f);			/* writer: a kthread */
+int ksnif_file_close(struct ksnif_file *f);			/* writer: a kthread */
 
 /* ---- writer.c ------------------------------------------------------------ */
 /* Blocks that wait to be written in one go. Writer only. */
@@ -332,8 +331,7 @@ struct ksnif_status {
 
 struct ksnif_run *ksnif_run_alloc(struct ksnif_capture *cap);
 void ksnif_run_put(struct ksnif_run *run);
-int ksnif_run_find_device(struct ksnif_run *run, struct net *net,
-			  struct netlink_ext_ack *extack);
+int ksnif_run_find_device(struct ksnif_run *run, struct net *net, struct netlink_ext_ack *extack);
 int ksnif_run_file(struct ksnif_run *run, enum ksnif_step step, unsigned long deadline,
 		   struct netlink_ext_ack *extack);
 void ksnif_run_result(const struct ksnif_run *run, struct ksnif_status *st);
@@ -363,7 +361,8 @@ struct ksnif_capture {
 int ksnif_capture_set(struct ksnif_capture *cap, struct ksnif_change *change,
 		      struct netlink_ext_ack *extack);
 int ksnif_capture_command(struct ksnif_capture *cap, int cmd, struct netlink_ext_ack *extack);
-int ksnif_capture_status(struct ksnif_capture *cap, struct ksnif_status *st);
+int ksnif_capture_status(struct ksnif_capture *cap, struct ksnif_status *st,
+			 struct ksnif_stats *sum);
 unsigned int ksnif_capture_stats(struct ksnif_capture *cap, struct ksnif_stats *sum, int cpu);
 
 /* For the writer: the run cannot go on / has come to its end. */

@@ -112,7 +112,7 @@ int ksnif_nl_get_doit(struct sk_buff *skb, struct genl_info *info)
 
 	if (IS_ERR(cap))
 		return PTR_ERR(cap);
-	if (ksnif_capture_status(cap, &st))
+	if (ksnif_capture_status(cap, &st, NULL))
 		return -ENOMEM;
 	/* 512 bytes hold all but the path with ease */
 	err = reply(info, KSNIF_CMD_GET, nla_total_size(strlen(st.settings.logfile) + 1) + 512,
@@ -213,7 +213,7 @@ int ksnif_nl_stats_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 	}
 	for (cpu = cpumask_next(cb->args[0] - 1, cpu_possible_mask); cpu < nr_cpu_ids;
 	     cpu = cpumask_next(cpu, cpu_possible_mask)) {
-		cb->seq = ksnif_capture_stats(cap, &st, cpu);
+		cb->seq = ksnif_capture_stats(cap, &st, cpu) + 1;	/* 0 is no number */
 		hdr = genlmsg_put(skb, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq,
 				  &ksnif_family, NLM_F_MULTI, KSNIF_CMD_STATS);
 		if (!hdr)

@@ -107,10 +107,9 @@ static int status_show(struct seq_file *m, void *v)
 
 	if (!proc_allowed(m->file))
 		return -EPERM;
-	err = ksnif_capture_status(cap, &st);
+	err = ksnif_capture_status(cap, &st, &stats);
 	if (err)
 		return err;
-	ksnif_capture_stats(cap, &stats, -1);	/* the later: once it has stopped they are final */
 	show_state(m, &st);
 	show_text(m, "sees", sees[st.settings.family]);
 	show_stats(m, &stats);
@@ -190,8 +189,7 @@ static int control_line(struct ksnif_capture *cap, const char __user *buf, size_
 	return err;
 }
 
-static ssize_t control_write(struct file *file, const char __user *buf, size_t size,
-			     loff_t *pos)
+static ssize_t control_write(struct file *file, const char __user *buf, size_t size, loff_t *pos)
 {
 	struct ksnif_capture *cap = pde_data(file_inode(file));
 	struct netlink_ext_ack extack = {};
@@ -256,7 +254,6 @@ static struct pernet_operations proc_net_ops = {
 	.exit = proc_net_exit,
 };
 
-/* Registers last and unregisters first, as what users reach does. */
 int __init ksnif_proc_register(void)
 {
 	return register_pernet_subsys(&proc_net_ops);

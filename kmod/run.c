@@ -72,8 +72,7 @@ err:
 KSNIF_INJECT(ksnif_run_alloc, NULL);
 
 /* The device captured by name must be there at start; its block leads the file. Takes RTNL. */
-int ksnif_run_find_device(struct ksnif_run *run, struct net *net,
-			  struct netlink_ext_ack *extack)
+int ksnif_run_find_device(struct ksnif_run *run, struct net *net, struct netlink_ext_ack *extack)
 {
 	struct net_device *dev;
 	int err = 0;

@@ -20,6 +20,7 @@
  *   ksnif_file_open_root   -errno  the file cannot be opened: start is refused
  *   ksnif_file_write_once  -errno  one write fails, and with it the run
  *   ksnif_file_sync        -errno  one fsync fails, and with it the run, which is unsynced
+ *   ksnif_file_flush       -errno  the same at close
  *   ksnif_file_empty       -errno  the file cannot be truncated: start is refused
  *   ksnif_file_cut         -errno  after a write that was accepted in part it stays torn
  */

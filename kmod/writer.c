@@ -218,18 +218,26 @@ static int writer_trailer(struct ksnif_run *run)
 	return writer_statistics(run, run->unknown) ?: writer_write(run);
 }
 
+/* The first error is the run's. Two mean something else in an answer to stop or flush. */
+static void writer_failed(struct ksnif_run *run, int err)
+{
+	if (!run->error)
+		run->error = err == -EINPROGRESS || err == -EINTR ? -EIO : err;
+}
+
+/* @err of a sync or of the close: what was accepted may not be on disk. */
+static void writer_synced(struct ksnif_run *run, int err)
+{
+	run->unsynced |= err != 0;
+	writer_failed(run, err);
+}
+
 static void writer_sync(struct ksnif_run *run)
 {
-	int err;
-
 	if (!run->file.file || run->unsynced)
 		return;
 	cancel_delayed_work(&run->sync);
-	err = ksnif_file_sync(&run->file);
-	if (err) {
-		run->unsynced = true;
-		run->error = run->error ?: err;
-	}
+	writer_synced(run, ksnif_file_sync(&run->file));
 }
 
 /*
@@ -254,12 +262,12 @@ static void writer_give_up(struct ksnif_run *run)
 static void writer_end(struct ksnif_run *run)
 {
 	if (!run->error)
-		run->error = writer_trailer(run);
+		writer_failed(run, writer_trailer(run));
 	if (run->error)
 		writer_give_up(run);
 	writer_sync(run);
 	if (run->file.file)
-		ksnif_file_close(&run->file);
+		writer_synced(run, ksnif_file_close(&run->file));
 }
 
 /* Returns true if the run has come to its end. @sync: what is written is to be on disk. */
@@ -273,7 +281,7 @@ static bool writer_pass(struct ksnif_run *run, bool sync)
 	/* what the hook has counted as captured, it has queued */
 	if (stopping || flushing)
 		synchronize_net();
-	run->error = writer_drain(run);
+	writer_failed(run, writer_drain(run));
 	if (sync || flushing)
 		writer_sync(run);
 

@@ -26,12 +26,16 @@ func TestTortureFailFunction(t *testing.T) {
 	for _, errno := range injected {
 		t.Run(unix.ErrnoName(errno), func(t *testing.T) {
 			for name, test := range map[string]func(*testing.T, unix.Errno){
-				"start": failStart, "write": failWrite, "sync": failSync, "cut": failCut, "interface": failInterface,
+				"start": failStart, "write": failWrite, "sync": failSync, "close": failClose, "cut": failCut,
+				"interface": failInterface,
 			} {
 				t.Run(name, func(t *testing.T) { test(t, errno) })
 			}
 		})
 	}
+	// what a file system says is not taken for what stop itself says: ask again
+	t.Run("EINPROGRESS", func(t *testing.T) { failCloseAs(t, unix.EINPROGRESS, unix.EIO) })
+	t.Run("EINTR", func(t *testing.T) { failCloseAs(t, unix.EINTR, unix.EIO) })
 }
 
 // failStart fails what start does: it is refused with that error, and nothing has changed.
@@ -110,6 +114,23 @@ func failSync(t *testing.T, errno unix.Errno) {
 	load.Stop()
 	checkWhole(t, c)
 	c.checkStopAfter(errno)
+	c.checkNextStart("load0")
+}
+
+// failClose fails at close, at which file systems may still refuse what they have accepted: the stop says so.
+func failClose(t *testing.T, errno unix.Errno) { failCloseAs(t, errno, errno) }
+
+func failCloseAs(t *testing.T, errno, want unix.Errno) {
+	f := guest.NewFault(t, "fail_function")
+	f.Inject("ksnif_file_flush", errno)
+	c, load, events := loaded(t, filepath.Join(outDir(t), "capture"), floodSpec{Rate: 2000})
+	c.waitWritten(10)
+	load.Stop()
+	f.Arm(100, 1)
+	requireRefused(t, c.Client.Restart(c.ctx()), want, "the capture file could not be written to the end")
+	c.awaitFailure(events, failure{Errno: want, Unsynced: true})
+	require.Zero(t, f.Disarm())
+	c.CheckBooks(c.Read())
 	c.checkNextStart("load0")
 }
 
