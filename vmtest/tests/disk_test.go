@@ -39,7 +39,8 @@ func newDisk(t testing.TB, mb int, options string) *disk {
 func newDiskJournal(t testing.TB, mb int, options, journal string) *disk {
 	t.Helper()
 	guest.Run(t, "modprobe", "-a", "dm-mod", "dm-delay", "dm-flakey")
-	d := &disk{t: t, name: fmt.Sprintf("test%d", os.Getpid()), Dir: t.TempDir(), loop: newLoop(t, mb)}
+	d := &disk{t: t, Dir: t.TempDir(), loop: newLoop(t, mb)}
+	d.name = "on-" + filepath.Base(d.loop)
 	d.sectors = fmt.Sprint(mb << 20 >> 9)
 	d.dm("create", d.name, "--table", d.linear())
 	t.Cleanup(d.end)

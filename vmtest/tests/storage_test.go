@@ -281,6 +281,36 @@ func TestFrozenFlush(t *testing.T) {
 	d.umount()
 }
 
+// TestCommandLimit has a restart keep other commands waiting for longer than they may: first for the old file's disk, then
+// for the new one's.
+func TestCommandLimit(t *testing.T) {
+	letHang(t)
+	first, second := newDisk(t, 16, ""), newDisk(t, 32, "")
+	dir := filepath.Join(t.TempDir(), "dir")
+	require.NoError(t, os.Symlink(first.Dir, dir))
+	quietDummy(t, nil, "load0")
+	c := newCapture(t, nil, genl.Settings{DeviceName: ptr("load0"), Logfile: ptr(filepath.Join(dir, "capture"))})
+	c.Start()
+	sendNumbered(t, nil, "load0", 10)
+	require.NoError(t, os.Remove(dir))
+	require.NoError(t, os.Symlink(second.Dir, dir))
+	require.NoError(t, os.WriteFile(second.file("capture"), make([]byte, 300_000), 0o600))
+	resume := second.hangWriting("capture")
+	thaw := first.Freeze()
+	restart, set := make(chan error, 1), make(chan error, 1)
+	go func() { restart <- c.answer("restart") }()
+	eventually(t, "the restart waits for the first disk", func() bool { return c.Get().State == genl.StateStopping })
+	go func() { set <- c.answer("snaplen 99") }()
+	time.Sleep(time.Second / 2) // a part of what the kernel waits for each disk
+	thaw()
+	assert.ErrorIs(t, <-set, unix.EINPROGRESS)
+	assert.ErrorIs(t, <-restart, unix.EBUSY)
+	resume()
+	c.checkNextStart("load0")
+	first.umount()
+	second.umountSoon()
+}
+
 // TestFrozenUnload removes the module while the file system is frozen: it waits for the thaw, and nobody else does.
 func TestFrozenUnload(t *testing.T) {
 	d := newDisk(t, 16, "")
