@@ -306,6 +306,8 @@ func TestCommandLimit(t *testing.T) {
 	assert.ErrorIs(t, <-set, unix.EINPROGRESS)
 	assert.ErrorIs(t, <-restart, unix.EBUSY)
 	resume()
+	eventually(t, "the second disk has answered", func() bool { return c.answer("start") == nil })
+	c.Stop()
 	c.checkNextStart("load0")
 	first.umount()
 	second.umountSoon()
