@@ -87,7 +87,8 @@ func (c *Client) Start(ctx context.Context) error { return c.command(ctx, CmdSta
 // Stop stops the capture and returns once its file is synced and closed, with
 // the capture's first write or fsync error if there was one. If ctx is done
 // earlier, the error is an *UnfinishedError; if by then another capture runs,
-// it is ErrStartedAgain.
+// it is ErrStartedAgain. Where all that takes over two seconds, the next Stop
+// may tell the capture's error, too.
 func (c *Client) Stop(ctx context.Context) error {
 	return c.finish(ctx, CmdStop, "the capture goes on stopping", func(*Capture) bool { return false })
 }

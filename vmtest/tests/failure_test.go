@@ -117,6 +117,17 @@ func (c *capture) answer(command string) error {
 	})
 }
 
+// askToStop asks the kernel to stop until that is done. Its answer tells the error once; genl's Stop asks but once and may
+// read the error in the state, of which the kernel knows nothing.
+func (c *capture) askToStop() (err error) {
+	c.T.Helper()
+	guest.Poll(c.T, time.Minute, "the capture stops", func() bool {
+		err = c.answer("stop")
+		return !errors.Is(err, unix.EINPROGRESS)
+	})
+	return err
+}
+
 // fileLimit calls fn while files that this process opens may not grow beyond n bytes.
 func fileLimit(t testing.TB, n uint64, fn func()) {
 	t.Helper()

@@ -109,7 +109,7 @@ func TestSyncErrorAtStop(t *testing.T) {
 	c.waitWritten(10)
 	d.FailWrites()
 	c.waitWritten(10)
-	requireRefused(t, c.Client.Stop(c.ctx()), unix.EIO, "the capture file could not be written to the end")
+	requireRefused(t, c.askToStop(), unix.EIO, "")
 	c.awaitFailure(events, failure{Errno: unix.EIO, Unsynced: true})
 	load.Stop()
 	checkEquations(t, c.Stats())

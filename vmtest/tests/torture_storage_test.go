@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -142,7 +143,7 @@ func (c *capture) waitTrouble() {
 func (tr *trouble) stop(c *capture, s *site) error {
 	if s.Freeze == nil || tr.unsynced {
 		c.waitTrouble()
-		return c.Client.Stop(c.ctx())
+		return c.askToStop()
 	}
 	thaw := s.Freeze()
 	// more than there is room for
@@ -150,7 +151,7 @@ func (tr *trouble) stop(c *capture, s *site) error {
 	require.ErrorIs(c.T, c.answer("stop"), unix.EINPROGRESS)
 	require.Equal(c.T, genl.StateStopping, c.Get().State)
 	thaw()
-	return c.Client.Stop(c.ctx())
+	return c.askToStop()
 }
 
 // checkStop checks that the error has been told once.
@@ -180,7 +181,9 @@ func (tr *trouble) again(c *capture, s *site, flushed, written int) {
 		require.Len(t, f.Packets, written)
 	}
 	checkNumbers(t, f.Packets[:flushed], 0)
-	c.Start()
+	// the disk may still be busy with what failed, for longer than a start waits
+	guest.Poll(t, time.Minute, "the next start", func() bool { err = c.Client.Start(c.ctx()); return !errors.Is(err, unix.EBUSY) })
+	require.NoError(t, err)
 	assert.Equal(t, failure{}, failureOf(c.Get()), "after the next start")
 	sendNumbered(t, nil, "load0", 10)
 	f = c.StopRead()
@@ -256,7 +259,7 @@ func TestTortureSyncErrors(t *testing.T) {
 		}
 		sendNumbered(t, nil, "load0", 10)
 		if atStop {
-			err = c.Client.Stop(c.ctx())
+			err = c.askToStop()
 		} else {
 			err = c.Client.Flush(c.ctx())
 		}
