@@ -31,9 +31,10 @@ type allRun struct {
 const (
 	// tortureSet are the tests that have a long size, and those that are in the module.
 	tortureSet = "^Test(Torture|KUnit)"
-	// oneByOne are those of them in which one thing happens after the other. A machine with one processor is enough
-	// for them: beside others it has them done in two thirds of the time.
-	oneByOne = "^Test(KUnit|Torture(Fail(Function|Init|Load|Namespace|Nth)|NetlinkTable|Permissions))$"
+	// faults and disks are those of them in which one thing happens after the other. A machine with one processor is
+	// enough for them: beside others it has them done in two thirds of the time.
+	faults = "^Test(KUnit|Torture(Fail(Function|Init|Load|Namespace|Nth)|NetlinkTable|Permissions))$"
+	disks  = "^TestTorture(PowerLoss|Storage|StorageSlow|StorageUmount|SyncErrors)$"
 	// races are those in which as much as possible happens at once.
 	races = "^TestTorture(Devices|FailHook|Load|Mixed|Namespaces|StartStop|StopRace)$"
 )
@@ -106,7 +107,7 @@ func (a *allRun) lanes() []lane {
 	return lanes
 }
 
-// torture is the torture set on a kernel, in three lanes: it is the longest run of all.
+// torture is the torture set on a kernel, in several lanes: it is the longest run of all.
 func (a *allRun) torture(kernel string) []lane {
 	name := filepath.Base(kernel)
 	run := func(what, run, skip string, cpus int) vmtest.TestRun {
@@ -115,11 +116,12 @@ func (a *allRun) torture(kernel string) []lane {
 			Where: name + "-" + a.flags.config + what,
 		}
 	}
-	rest := run("", tortureSet, oneByOne+"|"+races, 0)
-	return []lane{
-		{name, []part{tests("torture on "+kernel, rest)}},
-		{name + " faults", []part{tests("faults on "+kernel, run("-faults", oneByOne, "", 1)), crash(rest)}},
+	rest := run("", tortureSet, faults+"|"+disks+"|"+races, 0)
+	return []lane{ // the longest first
 		{name + " races", []part{tests("races on "+kernel, run("-races", races, "", 0))}},
+		{name + " faults", []part{tests("faults on "+kernel, run("-faults", faults, "", 1)), crash(rest)}},
+		{name + " disks", []part{tests("disks on "+kernel, run("-disks", disks, "", 1))}},
+		{name, []part{tests("torture on "+kernel, rest)}},
 	}
 }
 

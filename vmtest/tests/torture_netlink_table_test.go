@@ -146,8 +146,8 @@ type netlinkRow struct {
 	message []byte
 }
 
-// netlinkTable goes through the spec: each attribute in each command, alone and, in a set, between good ones.
-func netlinkTable(family uint16) []netlinkRow {
+// netlinkTable goes through the spec: each attribute in each command, alone and, if asked for, in a set beside good ones.
+func netlinkTable(family uint16, beside bool) []netlinkRow {
 	var rows []netlinkRow
 	settings := captureNames()
 	for _, r := range genl.Requests() {
@@ -172,15 +172,15 @@ func netlinkTable(family uint16) []netlinkRow {
 				row(fmt.Sprintf("attribute %d, empty", number), attr(number, nil))
 				continue
 			}
-			beside := goodAttr(settings[genl.AttrCaptureSnaplen])
+			good := goodAttr(settings[genl.AttrCaptureSnaplen])
 			if number == genl.AttrCaptureSnaplen {
-				beside = goodAttr(settings[genl.AttrCaptureName])
+				good = goodAttr(settings[genl.AttrCaptureName])
 			}
 			for _, as := range treatments(a) {
 				row(a.Name+" "+as.name, as.attrs)
-				if r.Command == genl.CmdSet {
-					row(a.Name+" "+as.name+", behind a good one", beside, as.attrs)
-					row(a.Name+" "+as.name+", before a good one", as.attrs, beside)
+				if beside && r.Command == genl.CmdSet {
+					row(a.Name+" "+as.name+", behind a good one", good, as.attrs)
+					row(a.Name+" "+as.name+", before a good one", as.attrs, good)
 				}
 			}
 		}
@@ -216,7 +216,8 @@ func (r *netlinkRig) table(state genl.State) {
 	r.adopt()
 	require.Equal(r.T, state, r.m.state())
 	base := r.m.clone()
-	rows, accepted := netlinkTable(r.m.family), 0
+	// a failed capture is set like a stopped one, and one that stops is not set at all
+	rows, accepted := netlinkTable(r.m.family, state == genl.StateStopped || state == genl.StateRunning), 0
 	before := r.look()
 	for i := range rows {
 		row := &rows[i]
