@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"ksnif/genl"
 	"ksnif/vmtest/guest"
@@ -99,10 +100,28 @@ func (c *capture) Set(s genl.Settings) {
 	require.NoError(c.T, c.Client.Set(c.ctx(), s))
 }
 
+// do calls fn in the namespace.
+func (c *capture) do(fn func() error) {
+	c.T.Helper()
+	require.NoError(c.T, c.NS.Do(fn))
+}
+
 func (c *capture) Start() {
 	c.T.Helper()
 	c.Began = time.Now()
 	require.NoError(c.T, c.Client.Start(c.ctx()))
+}
+
+// StartSoon is Start on a disk that may be busy with what failed, for longer than a start waits.
+func (c *capture) StartSoon() {
+	c.T.Helper()
+	var err error
+	guest.Poll(c.T, time.Minute, "the disk has answered", func() bool {
+		c.Began = time.Now()
+		err = c.Client.Start(c.ctx())
+		return !errors.Is(err, unix.EBUSY)
+	})
+	require.NoError(c.T, err)
 }
 
 func (c *capture) Stop() {

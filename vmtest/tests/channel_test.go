@@ -127,18 +127,18 @@ func (p *place) control(b []byte) unix.Errno {
 }
 
 // statusText reads the status file.
-func (p *place) statusText() string {
-	p.T.Helper()
+func (c *capture) statusText() string {
+	c.T.Helper()
 	var b []byte
-	p.do(func() (err error) { b, err = os.ReadFile(procFile("status")); return err })
+	c.do(func() (err error) { b, err = os.ReadFile(procFile("status")); return err })
 	return string(b)
 }
 
 // status is the status file, by name.
-func (p *place) status() map[string]string {
-	p.T.Helper()
+func (c *capture) status() map[string]string {
+	c.T.Helper()
 	lines := map[string]string{}
-	for _, line := range strings.Split(strings.TrimSuffix(p.statusText(), "\n"), "\n") {
+	for _, line := range strings.Split(strings.TrimSuffix(c.statusText(), "\n"), "\n") {
 		name, value, _ := strings.Cut(line, " ")
 		lines[name] = strings.TrimLeft(value, " ")
 	}

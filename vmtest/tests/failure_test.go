@@ -125,6 +125,9 @@ func (c *capture) askToStop() (err error) {
 		err = c.answer("stop")
 		return !errors.Is(err, unix.EINPROGRESS)
 	})
+	if err != nil {
+		assert.Equal(c.T, "the capture file could not be written to the end", c.status()["last_error"])
+	}
 	return err
 }
 

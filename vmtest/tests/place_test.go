@@ -55,12 +55,6 @@ func (p *place) at(t testing.TB) *place {
 	return &place{capture: &c, raw: p.raw, dir: p.dir}
 }
 
-// do calls fn in the namespace.
-func (p *place) do(fn func() error) {
-	p.T.Helper()
-	require.NoError(p.T, p.NS.Do(fn))
-}
-
 func (p *place) path(name string) string { return filepath.Join(p.dir, name) }
 
 // idle stops the capture; how it ended is nobody's business any more.

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -181,9 +180,7 @@ func (tr *trouble) again(c *capture, s *site, flushed, written int) {
 		require.Len(t, f.Packets, written)
 	}
 	checkNumbers(t, f.Packets[:flushed], 0)
-	// the disk may still be busy with what failed, for longer than a start waits
-	guest.Poll(t, time.Minute, "the next start", func() bool { err = c.Client.Start(c.ctx()); return !errors.Is(err, unix.EBUSY) })
-	require.NoError(t, err)
+	c.StartSoon()
 	assert.Equal(t, failure{}, failureOf(c.Get()), "after the next start")
 	sendNumbered(t, nil, "load0", 10)
 	f = c.StopRead()
