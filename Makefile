@@ -137,6 +137,19 @@ check: deps-build ## what needs no VM, in under a minute
 lint: deps-lint out/bin/mk ## checkpatch, sparse, W=1, 32-bit, gofmt, vet, staticcheck
 	@STATICCHECK=$(STATICCHECK) .ci/lint go staticcheck shell size module
 
+# --- measurements
+
+## PART: bench: what to measure: cost
+.PHONY: bench
+bench: vm-ready out/bin/bench-run out/bin/bench-guest ## measure ksnif beside other programs: out/bench/; see PART=
+	@out/bin/bench-run --kernel $(VM_KERNEL) $(or $(PART),cost)
+
+out/bin/bench-run: deps-build FORCE
+	@$(GO_STATIC) -o $@ ./bench/run
+
+out/bin/bench-guest: deps-build FORCE
+	@$(GO_STATIC) -o $@ ./bench/guest
+
 # --- fuzzing and coverage
 
 ## FUZZTIME: fuzz: time for each target, such as 30s (10s)
@@ -254,7 +267,7 @@ depmod = depmod -b '$(or $(mod_root),/)' "$(1)" 2> >(grep -v 'could not open mod
 
 # --- the rest
 
-.PHONY: clean distclean help bench lab
+.PHONY: clean distclean help lab
 clean: ## remove what was built, and all results in out/
 	@rm -rf bin out kmod/config
 	@find kmod \( -name '*.o' -o -name '*.ko' -o -name '*.mod' -o -name '*.mod.c' -o -name '.*.cmd' \
@@ -264,9 +277,8 @@ distclean: clean ## remove .config, too; the cache of downloads stays
 	@rm -f .config .config.old
 	@echo "downloads are kept in $${KSNIF_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/ksnif}"
 
-bench: ## measurements (comes later)
 lab: ## course (comes later)
-bench lab:
+lab:
 	@echo 'make $@ comes with a later release' >&2; exit 1
 
 help: ## this list

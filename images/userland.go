@@ -21,7 +21,7 @@ const userlandVersion = "userland 1"
 func userlandPackages() []string {
 	return []string{
 		"bash", "busybox-static", "dash", "dmsetup", "e2fsprogs", "ethtool", "iproute2", "iputils-ping", "kmod", "libc-bin", "mount",
-		"nftables", "procps", "tcpdump", "util-linux", "wireshark-common", "xfsprogs", "netbase",
+		"netsniff-ng", "nftables", "procps", "tcpdump", "util-linux", "wireshark-common", "xfsprogs", "netbase",
 	}
 }
 
@@ -42,7 +42,7 @@ func programs() []string {
 	return []string{
 		"bash", "blkid", "blockdev", "bridge", "busybox", "capsh", "dash", "dmesg", "dmsetup", "dumpcap", "ethtool",
 		"fallocate", "fsfreeze", "findmnt", "flock", "getent", "ip", "kmod", "losetup", "lsns", "mkfs.xfs", "mke2fs",
-		"mount", "nft", "nsenter", "nstat", "ping", "prlimit", "rtmon", "setpriv", "ss", "sysctl", "taskset", "tc",
+		"mount", "netsniff-ng", "nft", "nsenter", "nstat", "ping", "prlimit", "rtmon", "setpriv", "ss", "sysctl", "taskset", "tc",
 		"tcpdump", "tune2fs", "umount", "unshare", "e2fsck", "debugfs", "xfs_io",
 	}
 }

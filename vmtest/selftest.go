@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -181,7 +180,7 @@ func (h *Harness) Selftest(ctx context.Context, kernel string) (*Result, error) 
 	if err := h.buildSelftest(ctx, run.Binary); err != nil {
 		return nil, err
 	}
-	ko, err := h.buildSplat(ctx, k)
+	ko, err := h.BuildModule(ctx, kernel, filepath.Join(h.Root, "vmtest", "selftest", "splat"))
 	if err != nil {
 		return nil, err
 	}
@@ -224,29 +223,6 @@ func (h *Harness) buildSelftest(ctx context.Context, binary string) error {
 		return fmt.Errorf("build the self-test: %w: %s", err, strings.TrimSpace(string(out)))
 	}
 	return nil
-}
-
-// buildSplat builds the module that makes a kernel complain, and returns its path.
-func (h *Harness) buildSplat(ctx context.Context, k *images.Kernel) (string, error) {
-	dir, err := filepath.Abs(h.out("build", "splat-"+filepath.Base(k.Name)))
-	if err != nil {
-		return "", err
-	}
-	if err := emptyDir(dir); err != nil {
-		return "", err
-	}
-	if err := os.CopyFS(dir, os.DirFS(filepath.Join(h.Root, "vmtest", "selftest", "splat"))); err != nil {
-		return "", err
-	}
-	// Debian's headers name a compiler that other systems do not have by that name.
-	build := exec.CommandContext(ctx, "make", "-s", "-C", k.KDIR, "M="+dir, "CC=gcc", "modules")
-	build.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {
-		return strings.HasPrefix(v, "MAKE") || strings.HasPrefix(v, "MFLAGS=") // of a make above us
-	})
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build ksnif_splat.ko: %w: %s", err, strings.TrimSpace(string(out)))
-	}
-	return filepath.Join(dir, "ksnif_splat.ko"), nil
 }
 
 // judge compares what the harness said of every test with what it has to say.

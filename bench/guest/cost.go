@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ksnif/bench"
+)
+
+const (
+	// burstGap lets whoever waits for packets have them before the next burst.
+	burstGap = 20 * time.Millisecond
+	// lastGap is longer than the longest that a contender keeps packets in an unfinished block of its ring: a second.
+	lastGap = 1200 * time.Millisecond
+	quiet   = 100 * time.Millisecond
+)
+
+// sample is one repetition.
+type sample struct {
+	work     float64 // instructions
+	seconds  float64
+	offered  int
+	captured int
+}
+
+// cost measures each contender under each load, in turns.
+func cost(plan bench.Plan) ([]bench.Row, error) {
+	m, err := newMeter()
+	if err != nil {
+		return nil, err
+	}
+	defer m.close()
+	var rows []bench.Row
+	for _, size := range plan.Sizes {
+		l := load{size: size, burst: plan.Burst}
+		if err := l.prepare(); err != nil {
+			return nil, err
+		}
+		for i, snaplen := range plan.Snaplens {
+			some, err := costOf(m, plan, l, snaplen, i == len(plan.Snaplens)-1)
+			if err != nil {
+				return nil, err
+			}
+			rows = append(rows, some...)
+		}
+	}
+	return rows, nil
+}
+
+// costOf measures all contenders with one load and one snaplen; those that always take whole packets only if whole says
+// so.
+func costOf(m *meter, plan bench.Plan, l load, snaplen int, whole bool) ([]bench.Row, error) {
+	list := contenders(plan.BufferKB)
+	samples := make([][]sample, len(list))
+	first := contender{}.row(snaplen, l.size)
+	fmt.Printf("%s bytes, snaplen %s\n", first.Size(), first.Snap())
+	for repeat := range plan.Repeats {
+		for i, c := range list {
+			if c.whole && !whole {
+				continue
+			}
+			row := c.row(snaplen, l.size)
+			fmt.Printf(" %s bytes, snaplen %s, %d of %d: %s\n", row.Size(), row.Snap(), repeat+1, plan.Repeats, row.Name())
+			s, err := measure(m, c, l, plan.Bursts, snaplen)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", row.Name(), err)
+			}
+			samples[i] = append(samples[i], s)
+		}
+	}
+	floor := medianOf(samples[0], func(s sample) float64 { return s.work })
+	var rows []bench.Row
+	for i, c := range list[1:] {
+		if some := samples[i+1]; len(some) > 0 {
+			rows = append(rows, sumUp(c.row(snaplen, l.size), some, floor))
+		}
+	}
+	return rows, nil
+}
+
+func medianOf(samples []sample, of func(sample) float64) float64 {
+	var values []float64
+	for _, s := range samples {
+		values = append(values, of(s))
+	}
+	return bench.Median(values)
+}
+
+// sumUp makes a row of the repetitions.
+func sumUp(row bench.Row, samples []sample, floor float64) bench.Row {
+	var costs []float64
+	for _, s := range samples {
+		costs = append(costs, (s.work-floor)/float64(max(s.captured, 1)))
+	}
+	row.Instructions, row.Spread, row.Repeats = bench.Median(costs), bench.Spread(costs), len(costs)
+	row.Seconds = medianOf(samples, func(s sample) float64 { return s.seconds })
+	row.Offered = int(medianOf(samples, func(s sample) float64 { return float64(s.offered) }))
+	row.Captured = int(medianOf(samples, func(s sample) float64 { return float64(s.captured) }))
+	row.Packets = row.Offered
+	return row
+}
+
+// measure has a contender capture the load once: from the first packet to the file that is closed and on disk.
+func measure(m *meter, c contender, l load, bursts, snaplen int) (s sample, err error) {
+	const file = "/out/capture"
+	defer func() { err = errors.Join(err, removed(file)) }()
+	run, err := c.start(file, snaplen)
+	if err != nil {
+		return sample{}, err
+	}
+	time.Sleep(quiet)
+
+	begin, work := time.Now(), m.work()
+	for range bursts {
+		if err := l.send(); err != nil {
+			return sample{}, errors.Join(err, run.stop())
+		}
+		time.Sleep(burstGap)
+	}
+	time.Sleep(lastGap)
+	if err := run.stop(); err != nil {
+		return sample{}, err
+	}
+	unix.Sync()
+	s.work, s.seconds = float64(m.work()-work), time.Since(begin).Seconds()
+
+	burst, err := l.sent()
+	if err != nil {
+		return sample{}, err
+	}
+	s.offered = burst * bursts
+	s.captured, err = run.count()
+	return s, err
+}
+
+// removed makes sure that nothing is left of a file, in memory or on its way to the disk.
+func removed(file string) error {
+	err := os.Remove(file)
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	unix.Sync()
+	return err
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include "textflag.h"
+
+#define NOP64 \
+	QUAD $0x9090909090909090; QUAD $0x9090909090909090; QUAD $0x9090909090909090; QUAD $0x9090909090909090; \
+	QUAD $0x9090909090909090; QUAD $0x9090909090909090; QUAD $0x9090909090909090; QUAD $0x9090909090909090
+
+// func hourglass(idle *uint64)
+//
+// R8 idle, R9 the counter at the last look, R11 the time idle
+TEXT ·hourglass(SB), NOSPLIT, $0-8
+	MOVQ idle+0(FP), R8
+	XORQ R11, R11
+	RDTSC
+	SHLQ $32, DX
+	ORQ  DX, AX
+	MOVQ AX, R9
+
+turn:
+	NOP64
+	NOP64
+	NOP64
+	NOP64
+	RDTSC
+	SHLQ $32, DX
+	ORQ  DX, AX
+	MOVQ AX, CX
+	SUBQ R9, CX
+	MOVQ AX, R9
+	CMPQ CX, $400
+	JHI  turn
+	ADDQ CX, R11
+	MOVQ R11, (R8)
+	JMP  turn
+
+// func ticks() uint64
+TEXT ·ticks(SB), NOSPLIT, $0-8
+	RDTSC
+	SHLQ $32, DX
+	ORQ  DX, AX
+	MOVQ AX, ret+0(FP)
+	RET

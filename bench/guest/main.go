@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0
+
+// Guest measures, in the VM, what capturing costs. It reads what to do from /in/plan.json and leaves the rows of its
+// report in /out/rows.json; what it prints is for people who wait.
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"ksnif/bench"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if len(args) == 1 && args[0] == hourglassArg {
+		return runHourglass()
+	}
+	b, err := os.ReadFile("/in/" + bench.PlanFile)
+	if err != nil {
+		return err
+	}
+	var plan bench.Plan
+	if err := json.Unmarshal(b, &plan); err != nil {
+		return fmt.Errorf("%s: %w", bench.PlanFile, err)
+	}
+	if err := makeDevice(); err != nil {
+		return err
+	}
+	rows, err := cost(plan)
+	if err != nil {
+		return err
+	}
+	if b, err = json.MarshalIndent(rows, "", "  "); err != nil {
+		return err
+	}
+	return os.WriteFile("/out/"+bench.RowsFile, b, 0o644)
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+
+// Bench-run measures ksnif beside other programs in a VM, and shows what came of it. The Makefile calls it;
+// `bench-run --help` lists what it can do.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ksnif/bench"
+	"ksnif/images"
+	"ksnif/vmtest"
+)
+
+// Exit codes besides 0.
+const (
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130
+)
+
+// timeout is that of the VM: what takes half an hour may take twice as long on a slow machine.
+const timeout = 2 * time.Hour
+
+// usageError is a wrong use of the command.
+type usageError struct{ error }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	err := newRoot().ExecuteContext(ctx)
+	interrupted := ctx.Err() != nil
+	stop()
+	os.Exit(exitCode(err, interrupted))
+}
+
+func exitCode(err error, interrupted bool) int {
+	var usage usageError
+	switch {
+	case interrupted:
+		fmt.Fprintln(os.Stderr, "bench-run: interrupted")
+		return exitInterrupted
+	case err == nil:
+		return 0
+	case errors.As(err, &usage):
+		fmt.Fprintf(os.Stderr, "bench-run: %v\n", err)
+		return exitUsage
+	}
+	fmt.Fprintf(os.Stderr, "bench-run: %v\n", err)
+	return exitFailed
+}
+
+// bencher is one run of a part.
+type bencher struct {
+	root, kernel, guest string
+	plan                bench.Plan
+}
+
+func newRoot() *cobra.Command {
+	b := &bencher{}
+	cmd := &cobra.Command{
+		Use:   "bench-run PART",
+		Short: "Measure ksnif beside other programs in a VM",
+		Long: "Measures in a VM whose clock counts instructions, so that it does not matter what else the machine does.\n" +
+			"PART is one of:\n" +
+			"  cost    instructions per captured packet, by contender, snaplen and packet size (half an hour)\n" +
+			"Results: a table here; out/bench/PART.json and out/bench/PART-*.svg.",
+		SilenceErrors: true, SilenceUsage: true,
+		Args: func(_ *cobra.Command, args []string) (err error) {
+			if len(args) != 1 {
+				return usageError{fmt.Errorf("which part? %s", strings.Join(bench.Parts(), ", "))}
+			}
+			if b.plan, err = bench.PlanOf(args[0]); err != nil {
+				return usageError{err}
+			}
+			return nil
+		},
+		ValidArgs: bench.Parts(),
+		RunE:      func(cmd *cobra.Command, _ []string) error { return b.run(cmd.Context()) },
+	}
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	cmd.Flags().StringVar(&b.root, "root", ".", "the checkout")
+	cmd.Flags().StringVar(&b.kernel, "kernel", "6.1", "6.1 or 6.12")
+	cmd.Flags().StringVar(&b.guest, "guest", "out/bin/bench-guest", "the program that measures in the VM")
+	return cmd
+}
+
+func (b *bencher) out(elem ...string) string {
+	return filepath.Join(append([]string{b.root, "out", "bench"}, elem...)...)
+}
+
+func (b *bencher) run(ctx context.Context) error {
+	opts, err := vmtest.OptionsFromEnv(os.Getenv)
+	if err != nil {
+		return usageError{err}
+	}
+	if err := vmtest.CheckTools(); err != nil {
+		return err
+	}
+	opts.Icount, opts.Accel = true, ""
+	if opts.Timeout == 0 {
+		opts.Timeout = timeout
+	}
+	progress := vmtest.NewProgress(os.Stdout)
+	defer progress.Close()
+	cache, err := images.OpenCache(os.Stderr)
+	if err != nil {
+		return err
+	}
+	h := &vmtest.Harness{Root: b.root, NoModule: true, Options: opts, Cache: cache, Progress: progress}
+	report, err := b.measure(ctx, h)
+	progress.Close()
+	if err != nil {
+		return err
+	}
+	return b.show(report)
+}
+
+// measure boots the VM and returns what was measured in it.
+func (b *bencher) measure(ctx context.Context, h *vmtest.Harness) (*bench.Report, error) {
+	in := b.out("in")
+	if err := b.fillIn(ctx, h, in); err != nil {
+		return nil, err
+	}
+	res, err := h.Script(ctx, vmtest.ScriptRun{
+		Kernel: b.kernel, File: filepath.Join(b.root, "bench", "guest", "run.sh"), In: in, Dir: b.out("vm"),
+		Output: &steps{progress: h.Progress},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if !res.OK() {
+		return nil, errors.New(res.Report())
+	}
+	k, err := h.Cache.Kernel(ctx, b.kernel)
+	if err != nil {
+		return nil, err
+	}
+	return b.report(b.out("vm", bench.RowsFile), k.Release)
+}
