@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
+	"runtime/debug"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,6 +33,7 @@ type sample struct {
 
 // cost measures each contender under each load, in turns.
 func cost(plan bench.Plan) ([]bench.Row, error) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	m, err := newMeter()
 	if err != nil {
 		return nil, err
@@ -110,13 +113,18 @@ func sumUp(row bench.Row, samples []sample, floor float64) bench.Row {
 func measure(m *meter, c contender, l load, bursts, snaplen int) (s sample, err error) {
 	const file = "/out/capture"
 	defer func() { err = errors.Join(err, removed(file)) }()
+	runtime.GC() // now, and not while others are measured
 	run, err := c.start(file, snaplen)
 	if err != nil {
 		return sample{}, err
 	}
 	time.Sleep(quiet)
 
-	begin, work := time.Now(), m.work()
+	begin := time.Now()
+	before, err := m.work()
+	if err != nil {
+		return sample{}, errors.Join(err, run.stop())
+	}
 	for range bursts {
 		if err := l.send(); err != nil {
 			return sample{}, errors.Join(err, run.stop())
@@ -128,8 +136,11 @@ func measure(m *meter, c contender, l load, bursts, snaplen int) (s sample, err 
 		return sample{}, err
 	}
 	unix.Sync()
-	s.work, s.seconds = float64(m.work()-work), time.Since(begin).Seconds()
-
+	after, err := m.work()
+	if err != nil {
+		return sample{}, err
+	}
+	s.work, s.seconds = float64(after-before), time.Since(begin).Seconds()
 	burst, err := l.sent()
 	if err != nil {
 		return sample{}, err
