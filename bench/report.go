@@ -34,10 +34,8 @@ type Machine struct {
 	Kernel    string `json:"kernel"`
 	Accel     string `json:"accel"` // icount, tcg or kvm
 	CPUs      int    `json:"cpus"`
-	MemoryMB  int    `json:"memory_mb"`
 	BufferKB  int    `json:"buffer_kb"` // each contender's memory for queued packets
 	Processor string `json:"processor"` // the host's
-	Version   string `json:"version"`   // of ksnif
 }
 
 // Report is the result of one part.

@@ -2,7 +2,11 @@
 
 package vmtest
 
-import "time"
+import (
+	"time"
+
+	"ksnif/vmtest/tsc"
+)
 
 // tscKHz measures the frequency of the time stamp counter; 0 is none. A guest under TCG reads the same counter, but finds
 // out how fast it runs with devices that QEMU makes up, which a busy machine keeps waiting: a guest that took it for 53 MHz
@@ -19,9 +23,9 @@ func tscKHz() uint64 {
 func tscNow() (ticks uint64, now time.Time) {
 	least := ^uint64(0)
 	for range 20 {
-		before := readTSC()
+		before := tsc.Read()
 		t := time.Now()
-		if took := readTSC() - before; took < least {
+		if took := tsc.Read() - before; took < least {
 			least, ticks, now = took, before+took/2, t
 		}
 	}

@@ -6,6 +6,3 @@ package main
 // turn takes 267 instructions, nearly all of which QEMU does nothing for, and one that took over 400 was interrupted,
 // which costs thousands. With icount a tick is an instruction.
 func hourglass(idle *uint64)
-
-// ticks reads the processor's counter.
-func ticks() uint64

@@ -33,11 +33,3 @@ turn:
 	ADDQ CX, R11
 	MOVQ R11, (R8)
 	JMP  turn
-
-// func ticks() uint64
-TEXT ·ticks(SB), NOSPLIT, $0-8
-	RDTSC
-	SHLQ $32, DX
-	ORQ  DX, AX
-	MOVQ AX, ret+0(FP)
-	RET

@@ -12,6 +12,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"ksnif/vmtest/tsc"
 )
 
 // meter tells how much the machine works: what its counter says, less the time that a process of its own got which
@@ -87,7 +89,7 @@ func (m *meter) work() (uint64, error) {
 	if err := unix.ClockGettime(initClock, &t); err != nil {
 		return 0, fmt.Errorf("meter: time of process 1: %w", err)
 	}
-	return ticks() - atomic.LoadUint64(m.idle) - uint64(t.Nano()), nil
+	return tsc.Read() - atomic.LoadUint64(m.idle) - uint64(t.Nano()), nil
 }
 
 func (m *meter) close() {

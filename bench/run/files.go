@@ -27,7 +27,7 @@ func (b *bencher) fillIn(ctx context.Context, h *vmtest.Harness, in string) erro
 	if err != nil {
 		return err
 	}
-	files := map[string]string{floor: "", b.guest: "guest"}
+	files := map[string]string{floor: filepath.Base(floor), b.guest: "guest"}
 	modules, err := filepath.Glob(filepath.Join(b.root, "out", "build", filepath.Base(b.kernel)+"-*", "ksnif.ko"))
 	if err != nil {
 		return err
@@ -37,9 +37,6 @@ func (b *bencher) fillIn(ctx context.Context, h *vmtest.Harness, in string) erro
 		files[m] = "ksnif-" + queue + ".ko"
 	}
 	for from, name := range files {
-		if name == "" {
-			name = filepath.Base(from)
-		}
 		if err := copyFile(from, filepath.Join(in, name)); err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"ksnif/vmtest"
+	"ksnif/vmtest/command"
 )
 
 // The guest's lines come in any pieces; those that begin with a space do not stay.
@@ -37,12 +38,12 @@ func TestWrongUse(t *testing.T) {
 	for _, args := range [][]string{{}, {"none"}, {"cost", "cost"}, {"--none"}} {
 		cmd := newRoot()
 		cmd.SetArgs(args)
-		var usage usageError
+		var usage command.UsageError
 		err := cmd.Execute()
 		assert.ErrorAs(t, err, &usage, args)
-		assert.Equal(t, exitUsage, exitCode(err, false))
+		assert.Equal(t, command.ExitUsage, command.ExitCode(cmd.Name(), err, false))
 	}
-	assert.Equal(t, exitFailed, exitCode(errors.New("x"), false))
-	assert.Equal(t, exitInterrupted, exitCode(nil, true))
-	assert.Zero(t, exitCode(nil, false))
+	assert.Equal(t, command.ExitFailed, command.ExitCode("x", errors.New("x"), false))
+	assert.Equal(t, command.ExitInterrupted, command.ExitCode("x", nil, true))
+	assert.Zero(t, command.ExitCode("x", nil, false))
 }

@@ -9,10 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,44 +18,13 @@ import (
 	"ksnif/bench"
 	"ksnif/images"
 	"ksnif/vmtest"
-)
-
-// Exit codes besides 0.
-const (
-	exitFailed      = 1
-	exitUsage       = 2
-	exitInterrupted = 130
+	"ksnif/vmtest/command"
 )
 
 // timeout is that of the VM: what takes half an hour may take twice as long on a slow machine.
 const timeout = 2 * time.Hour
 
-// usageError is a wrong use of the command.
-type usageError struct{ error }
-
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	err := newRoot().ExecuteContext(ctx)
-	interrupted := ctx.Err() != nil
-	stop()
-	os.Exit(exitCode(err, interrupted))
-}
-
-func exitCode(err error, interrupted bool) int {
-	var usage usageError
-	switch {
-	case interrupted:
-		fmt.Fprintln(os.Stderr, "bench-run: interrupted")
-		return exitInterrupted
-	case err == nil:
-		return 0
-	case errors.As(err, &usage):
-		fmt.Fprintf(os.Stderr, "bench-run: %v\n", err)
-		return exitUsage
-	}
-	fmt.Fprintf(os.Stderr, "bench-run: %v\n", err)
-	return exitFailed
-}
+func main() { command.Main(newRoot()) }
 
 // bencher is one run of a part.
 type bencher struct {
@@ -77,17 +44,17 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true, SilenceUsage: true,
 		Args: func(_ *cobra.Command, args []string) (err error) {
 			if len(args) != 1 {
-				return usageError{fmt.Errorf("which part? %s", strings.Join(bench.Parts(), ", "))}
+				return command.UsageError{Err: fmt.Errorf("which part? %s", strings.Join(bench.Parts(), ", "))}
 			}
 			if b.plan, err = bench.PlanOf(args[0]); err != nil {
-				return usageError{err}
+				return command.UsageError{Err: err}
 			}
 			return nil
 		},
 		ValidArgs: bench.Parts(),
 		RunE:      func(cmd *cobra.Command, _ []string) error { return b.run(cmd.Context()) },
 	}
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return command.UsageError{Err: err} })
 	cmd.Flags().StringVar(&b.root, "root", ".", "the checkout")
 	cmd.Flags().StringVar(&b.kernel, "kernel", "6.1", "6.1 or 6.12")
 	cmd.Flags().StringVar(&b.guest, "guest", "out/bin/bench-guest", "the program that measures in the VM")
@@ -101,7 +68,7 @@ func (b *bencher) out(elem ...string) string {
 func (b *bencher) run(ctx context.Context) error {
 	opts, err := vmtest.OptionsFromEnv(os.Getenv)
 	if err != nil {
-		return usageError{err}
+		return command.UsageError{Err: err}
 	}
 	if err := vmtest.CheckTools(); err != nil {
 		return err

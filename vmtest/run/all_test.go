@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"ksnif/vmtest"
+	"ksnif/vmtest/command"
 	"ksnif/vmtest/proto"
 )
 
@@ -48,12 +49,12 @@ func TestLanes(t *testing.T) {
 
 // A pattern that is none is refused at once, not once for every test binary.
 func TestPatternIsChecked(t *testing.T) {
-	for _, command := range []string{"all", "test", "mutants"} {
+	for _, name := range []string{"all", "test", "mutants"} {
 		root := newRoot()
-		root.SetArgs([]string{command, "--run", "["})
+		root.SetArgs([]string{name, "--run", "["})
 		err := root.Execute()
-		var usage usageError
-		require.ErrorAs(t, err, &usage, command)
+		var usage command.UsageError
+		require.ErrorAs(t, err, &usage, name)
 		assert.ErrorContains(t, err, "missing closing ]")
 	}
 }

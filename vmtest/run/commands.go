@@ -15,6 +15,7 @@ import (
 
 	"ksnif/images"
 	"ksnif/vmtest"
+	"ksnif/vmtest/command"
 )
 
 // flags are those of all commands.
@@ -35,7 +36,7 @@ func (f *flags) addKernel(cmd *cobra.Command) {
 func (f *flags) harness(fn func(h *vmtest.Harness) error) error {
 	opts, err := vmtest.OptionsFromEnv(os.Getenv)
 	if err != nil {
-		return usageError{err}
+		return command.UsageError{Err: err}
 	}
 	if err := vmtest.CheckTools(); err != nil {
 		return err
@@ -77,7 +78,7 @@ func closing(p *vmtest.Progress, c vmtest.Counts) error {
 	p.Close()
 	fmt.Println(c)
 	if c.Failed > 0 || c.Total() == 0 {
-		return errFailed
+		return command.ErrFailed
 	}
 	return nil
 }
@@ -195,7 +196,7 @@ func judged(res *vmtest.ScriptResult, ok bool) error {
 	for _, line := range strings.Split(res.Report(), "\n") {
 		fmt.Fprintf(os.Stderr, "vmtest-run: %s\n", line)
 	}
-	return errFailed
+	return command.ErrFailed
 }
 
 func newShell(f *flags) *cobra.Command {

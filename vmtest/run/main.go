@@ -5,54 +5,18 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"ksnif/vmtest/command"
 )
-
-// Exit codes besides 0.
-const (
-	exitFailed      = 1
-	exitUsage       = 2
-	exitInterrupted = 130
-)
-
-// errFailed means that the reason was printed already.
-var errFailed = errors.New("failed")
-
-// usageError is a wrong use of the command.
-type usageError struct{ error }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	root := newRoot()
 	root.SetArgs(longFlags(os.Args[1:]))
-	err := root.ExecuteContext(ctx)
-	interrupted := ctx.Err() != nil
-	stop()
-	os.Exit(exitCode(err, interrupted))
-}
-
-func exitCode(err error, interrupted bool) int {
-	var usage usageError
-	switch {
-	case interrupted:
-		fmt.Fprintln(os.Stderr, "vmtest-run: interrupted")
-		return exitInterrupted
-	case err == nil:
-		return 0
-	case errors.As(err, &usage):
-		fmt.Fprintf(os.Stderr, "vmtest-run: %v\n", err)
-		return exitUsage
-	case !errors.Is(err, errFailed):
-		fmt.Fprintf(os.Stderr, "vmtest-run: %v\n", err)
-	}
-	return exitFailed
+	command.Main(root)
 }
 
 // longFlags lets -kernel stand for --kernel, as the go command has it.
@@ -90,7 +54,7 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return command.UsageError{Err: err} })
 	root.CompletionOptions.DisableDefaultCmd = true
 	p := root.PersistentFlags()
 	p.StringVar(&f.config, "config", "list", "queue of the module: list or ring")
@@ -104,7 +68,7 @@ func newRoot() *cobra.Command {
 func args(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, given []string) error {
 		if len(given) != n {
-			return usageError{fmt.Errorf("%s takes %d arguments, not %d", cmd.CommandPath(), n, len(given))}
+			return command.UsageError{Err: fmt.Errorf("%s takes %d arguments, not %d", cmd.CommandPath(), n, len(given))}
 		}
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ksnif/vmtest"
+	"ksnif/vmtest/command"
 )
 
 // debugKernel runs the mutants that only detectors can see, unless another kernel of its kind is asked for.
@@ -56,7 +57,7 @@ func mutants(ctx context.Context, f *flags, h *vmtest.Harness, run, binary strin
 	}
 	fmt.Printf("%d mutants: %d killed, %d survived\n", len(fates), len(fates)-survived, survived)
 	if survived > 0 {
-		return errFailed
+		return command.ErrFailed
 	}
 	return nil
 }
