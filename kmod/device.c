@@ -16,8 +16,15 @@ u16 ksnif_device_linktype(const struct net_device *dev)
 	       KSNIF_LINKTYPE_ETHERNET : KSNIF_LINKTYPE_RAW;
 }
 
+/*
+ * Memory for a run's interfaces. With the writer's batch it is less than the 1 MB that a
+ * capture may take beyond queue_size.
+ */
+#define IFACE_BYTES	(640 * 1024)
+
 /* An interface that is in no run yet; NULL without memory. */
-ksnif_injectable struct ksnif_iface *ksnif_iface_alloc(const char *name, u16 linktype, gfp_t gfp)
+static ksnif_injectable struct ksnif_iface *ksnif_iface_alloc(const char *name, u16 linktype,
+							      gfp_t gfp)
 {
 	struct ksnif_iface *iface = kzalloc(sizeof(*iface), gfp);
 	int cpu;
@@ -33,6 +40,7 @@ ksnif_injectable struct ksnif_iface *ksnif_iface_alloc(const char *name, u16 lin
 		u64_stats_init(&per_cpu_ptr(iface->hook, cpu)->syncp);
 	strscpy(iface->name, name, sizeof(iface->name));
 	iface->linktype = linktype;
+	iface->id = KSNIF_NO_ID;
 	return iface;
 }
 
@@ -61,6 +69,22 @@ static void iface_free(struct ksnif_iface *iface)
 }
 
 /*
+ * Give an interface its number. From here on it is in the books, and the writer puts its block
+ * into the file before any packet that was seen after this. Under run->iface_lock.
+ */
+static void iface_number(struct ksnif_run *run, struct ksnif_iface *iface)
+{
+	unsigned int id = run->iface_count;
+
+	lockdep_assert_held(&run->iface_lock);
+	run->ifaces[id] = iface;
+	/* pairs with ksnif_iface_count(): the interface is complete */
+	smp_store_release(&run->iface_count, id + 1);
+	/* pairs with ksnif_iface_unknown(): whoever uses the number, writer or not, has the rest */
+	smp_store_release(&iface->id, id);
+}
+
+/*
  * Make a device an interface of a run. The device is there: under RTNL, or seen by the hook
  * under RCU. Another CPU may have added it first. NULL without memory.
  */
@@ -76,18 +100,32 @@ struct ksnif_iface *ksnif_iface_add(struct ksnif_run *run, const struct net_devi
 
 	spin_lock_bh(&run->iface_lock);
 	other = iface_find(run, dev->ifindex);
-	if (!other && run->ifaces_left) {
-		WRITE_ONCE(run->ifaces_left, run->ifaces_left - 1);
+	if (!other && run->iface_count < run->iface_max) {
+		iface_number(run, iface);
 		hlist_add_head_rcu(&iface->node, iface_head(run, iface->ifindex));
-		list_add_tail_rcu(&iface->list, &run->ifaces);
 		other = iface;
 	}
 	spin_unlock_bh(&run->iface_lock);
 	if (other != iface)
 		iface_free(iface);
-	else if (!READ_ONCE(run->ifaces_left))
+	else if (iface->id + 1 == run->iface_max)
 		pr_notice("no room for more devices: until the next start, interface \"any\" has the packets of others\n");
 	return other;
+}
+
+/* The interface of packets whose device has none. It has a number, and a block, from its first. */
+struct ksnif_iface *ksnif_iface_unknown(struct ksnif_run *run)
+{
+	struct ksnif_iface *iface = run->unknown;
+
+	/* pairs with iface_number() */
+	if (smp_load_acquire(&iface->id) != KSNIF_NO_ID)
+		return iface;
+	spin_lock_bh(&run->iface_lock);
+	if (iface->id == KSNIF_NO_ID)
+		iface_number(run, iface);
+	spin_unlock_bh(&run->iface_lock);
+	return iface;
 }
 
 /*
@@ -98,18 +136,34 @@ struct ksnif_iface *ksnif_iface_get(struct ksnif_run *run, const struct net_devi
 {
 	struct ksnif_iface *iface = iface_find(run, dev->ifindex);
 
-	if (unlikely(!iface) && READ_ONCE(run->ifaces_left))
+	if (unlikely(!iface) && READ_ONCE(run->iface_count) < run->iface_max)
 		iface = ksnif_iface_add(run, dev, GFP_NOWAIT | __GFP_NOWARN | __GFP_NOMEMALLOC);
-	return iface ?: run->unknown;
+	return iface ?: ksnif_iface_unknown(run);
+}
+
+/* Make room for interfaces. 0 or -ENOMEM; ksnif_ifaces_free() in any case. */
+int ksnif_ifaces_init(struct ksnif_run *run)
+{
+	spin_lock_init(&run->iface_lock);
+	run->iface_max = IFACE_BYTES / (sizeof(struct ksnif_iface) + sizeof(*run->ifaces) +
+			 num_possible_cpus() * sizeof(struct ksnif_hook_stats));
+	/* one more for the unknown */
+	run->ifaces = kvcalloc(run->iface_max + 1, sizeof(*run->ifaces), GFP_KERNEL);
+	run->unknown = ksnif_iface_alloc("any", KSNIF_LINKTYPE_ETHERNET, GFP_KERNEL);
+	return run->ifaces && run->unknown ? 0 : -ENOMEM;
 }
 
 /* No hook and no reader can see the run any more. */
 void ksnif_ifaces_free(struct ksnif_run *run)
 {
-	struct ksnif_iface *iface, *next;
+	unsigned int i;
 
-	list_for_each_entry_safe(iface, next, &run->ifaces, list)
-		iface_free(iface);
+	for (i = 0; i < run->iface_count; i++)
+		if (run->ifaces[i] != run->unknown)
+			iface_free(run->ifaces[i]);
+	if (run->unknown)
+		iface_free(run->unknown);
+	kvfree(run->ifaces);
 }
 
 /* The next device of that ifindex must get an interface of its own. */

@@ -166,11 +166,9 @@ static void file_await_thaw(struct file *file)
 }
 
 /* One write; kernel_write() would wait for a thaw uninterruptibly. */
-static ksnif_injectable ssize_t ksnif_file_write_once(struct ksnif_file *f, const u8 *buf,
-						      size_t len)
+static ksnif_injectable ssize_t ksnif_file_write_once(struct ksnif_file *f, struct iov_iter *from)
 {
-	struct kvec vec = { .iov_base = (void *)buf, .iov_len = len };
-	struct iov_iter iter;
+	size_t len = iov_iter_count(from);
 	struct kiocb kiocb;
 	ssize_t ret;
 
@@ -178,11 +176,12 @@ static ksnif_injectable ssize_t ksnif_file_write_once(struct ksnif_file *f, cons
 	ret = rw_verify_area(WRITE, f->file, &f->pos, len);
 	if (ret)
 		return ret;
-	iov_iter_kvec(&iter, ITER_SOURCE, &vec, 1, len);
 	file_start_write_patiently(f->file);
 	init_sync_kiocb(&kiocb, f->file);
 	kiocb.ki_pos = f->pos;
-	ret = f->file->f_op->write_iter(&kiocb, &iter);
+	if (f->align > 1)
+		kiocb.ki_flags |= IOCB_DIRECT;	/* as the loop driver does */
+	ret = f->file->f_op->write_iter(&kiocb, from);
 	file_end_write(f->file);
 	if (ret > 0)
 		fsnotify_modify(f->file);	/* for tail -f and its like */
@@ -192,23 +191,32 @@ static ksnif_injectable ssize_t ksnif_file_write_once(struct ksnif_file *f, cons
 KSNIF_INJECT(ksnif_file_write_once, ERRNO);
 
 /*
- * Write at the end of the file. @done is the number of bytes that the file system accepted,
- * also after an error. Waits while the file system is frozen. 0 or a negative errno.
+ * Bytes that may be written at @f->pos if there are @n, whole pages with direct I/O. The kernel
+ * checks the limit of current, which is a worker.
  */
-int ksnif_file_write(struct ksnif_file *f, const u8 *buf, size_t len, size_t *done)
+static u64 file_allowed(const struct ksnif_file *f, u64 n)
 {
-	*done = 0;
-	while (*done < len) {
-		u64 n = len - *done;
+	if (f->limit == RLIM_INFINITY || f->pos + n <= f->limit)
+		return n;
+	return f->pos < f->limit ? round_down(f->limit - f->pos, f->align) : 0;
+}
+
+/*
+ * Write at @f->pos, which moves on by the bytes that the file system accepted, also before an
+ * error. Waits while the file system is frozen. 0 or a negative errno.
+ */
+int ksnif_file_write(struct ksnif_file *f, struct iov_iter *from)
+{
+	size_t left;
+
+	while ((left = iov_iter_count(from))) {
+		u64 n = file_allowed(f, left);
 		ssize_t ret;
 
-		/* the kernel checks the limit of current, which is a worker */
-		if (f->limit != RLIM_INFINITY && f->pos + n > f->limit) {
-			if (f->pos >= f->limit)
-				return -EFBIG;
-			n = f->limit - f->pos;
-		}
-		ret = ksnif_file_write_once(f, buf + *done, n);
+		if (!n)
+			return -EFBIG;
+		iov_iter_truncate(from, n);
+		ret = ksnif_file_write_once(f, from);
 		if (ret < 0) {
 			/* one that was accepted and could not be synced has grown the file */
 			f->pos = max(f->pos, i_size_read(file_inode(f->file)));
@@ -217,7 +225,8 @@ int ksnif_file_write(struct ksnif_file *f, const u8 *buf, size_t len, size_t *do
 		if (!ret)
 			return -EIO;
 		f->pos += ret;
-		*done += ret;
+		iov_iter_revert(from, n - ret - iov_iter_count(from));
+		iov_iter_reexpand(from, left - ret);
 	}
 	return 0;
 }

@@ -13,29 +13,44 @@
 #define HOOK_LINK_MAX	(ETH_HLEN + 8)
 
 /*
- * The link-layer header of a packet of an Ethernet device: its length, and the header in @to.
- * Where what lies before the IP header is not that, one is made with the right EtherType, and
- * the addresses if they are there: a packet that the stack looped back before it got a header
- * (multicast to oneself) has none, and one that IPsec or segment routing decapsulated has
- * more than that in between.
+ * Bytes that a packet of an Ethernet device has of link-layer header. Where what lies before the
+ * IP header is none, one is made in @made, with the right EtherType, and the addresses if they
+ * are there: a packet that the stack looped back before it got a header (multicast to oneself)
+ * has none, and one that IPsec or segment routing decapsulated has more than that in between.
  */
-static u32 hook_link(const struct ksnif_iface *iface, const struct sk_buff *skb, u8 *to)
+static u32 hook_link(const struct ksnif_iface *iface, const struct sk_buff *skb,
+		     struct ethhdr *made)
 {
-	struct ethhdr eth = { .h_proto = skb->protocol };
 	int gap = 0;
 
+	made->h_proto = 0;
 	if (iface->linktype != KSNIF_LINKTYPE_ETHERNET)
 		return 0;
 	if (skb_mac_header_was_set(skb))
 		gap = skb_network_header(skb) - skb_mac_header(skb);
-	if (gap >= ETH_HLEN && gap <= HOOK_LINK_MAX) {
-		memcpy(to, skb_mac_header(skb), gap);
+	if (likely(gap >= ETH_HLEN && gap <= HOOK_LINK_MAX))
 		return gap;
-	}
+	memset(made, 0, sizeof(*made));
 	if (gap > HOOK_LINK_MAX)
-		memcpy(&eth, skb_mac_header(skb), 2 * ETH_ALEN);
-	memcpy(to, &eth, sizeof(eth));
-	return sizeof(eth);
+		memcpy(made, skb_mac_header(skb), 2 * ETH_ALEN);
+	made->h_proto = skb->protocol;
+	return sizeof(*made);
+}
+
+/* Copy @n bytes of the packet, its link-layer header first; false if it has not got as many. */
+static bool hook_copy(const struct sk_buff *skb, const struct ethhdr *made, u32 link_len,
+		      u8 *to, u32 n)
+{
+	int from = skb_network_offset(skb);
+	u32 head = 0;
+
+	if (unlikely(made->h_proto)) {
+		head = min(n, link_len);
+		memcpy(to, made, head);
+	} else {
+		from -= link_len;
+	}
+	return !skb_copy_bits(skb, from, to + head, n - head);
 }
 
 /* BH disabled, under RCU. */
@@ -44,39 +59,41 @@ static void hook_packet(struct ksnif_run *run, const struct sk_buff *skb,
 {
 	struct ksnif_iface *iface = ksnif_iface_get(run, dev);
 	struct ksnif_hook_stats *st = this_cpu_ptr(iface->hook);
-	struct ksnif_record *rec;
-	u32 link_len, len, n;
-	u8 link[HOOK_LINK_MAX];
+	u64 format = run->settings.format;
+	struct ksnif_packet pkt;
+	struct ethhdr made;
+	u32 link_len;
+	u8 *to;
 
 	ksnif_stats_count(st, KSNIF_A_STATS_RECEIVED);
-	link_len = hook_link(iface, skb, link);
-	len = link_len + skb->len - skb_network_offset(skb);
-	rec = ksnif_queue_reserve(run->queue, min(len, READ_ONCE(run->snaplen)));
-	if (IS_ERR(rec)) {
+	link_len = hook_link(iface, skb, &made);
+	pkt.id = iface->id;
+	pkt.len = link_len + skb->len - skb_network_offset(skb);
+	pkt.caplen = min(pkt.len, READ_ONCE(run->snaplen));
+	pkt.gap = st->gap;
+	pkt.size = ksnif_packet_size(format, pkt.caplen, pkt.gap);
+	to = ksnif_queue_reserve(run->queue, pkt.size);
+	if (IS_ERR(to)) {
 		st->gap++;
 		smp_wmb(); /* pairs with stats_add_cpu(): the drop comes after received */
-		ksnif_stats_count(st, PTR_ERR(rec) == -ENOBUFS ? KSNIF_A_STATS_DROPPED_QUEUE_FULL :
+		ksnif_stats_count(st, PTR_ERR(to) == -ENOBUFS ? KSNIF_A_STATS_DROPPED_QUEUE_FULL :
 				      KSNIF_A_STATS_DROPPED_NO_MEMORY);
 		return;
 	}
 
-	rec->iface = iface;
-	rec->len = len;
-	n = min(rec->caplen, link_len);
-	memcpy(rec->data, link, n);
-	if (skb_copy_bits(skb, skb_network_offset(skb), rec->data + n, rec->caplen - n)) {
+	if (unlikely(!hook_copy(skb, &made, link_len, ksnif_packet_frame(format, to, &pkt),
+				pkt.caplen))) {
 		/* the skb's fragments hold less than its length says */
-		ksnif_queue_cancel(run->queue, rec);
+		ksnif_queue_cancel(run->queue, to);
 		st->gap++;
 		ksnif_stats_count(st, KSNIF_A_STATS_DROPPED_NO_MEMORY);
 		return;
 	}
-	rec->gap = st->gap;
 	st->gap = 0;
 
 	/* before the commit: the writer's counters must never be ahead of the hook's */
 	ksnif_stats_count(st, KSNIF_A_STATS_CAPTURED);
-	ksnif_writer_wake(run, ksnif_queue_commit(run->queue, rec));
+	ksnif_writer_wake(run, ksnif_queue_commit(run->queue, to));
 }
 
 static unsigned int hook_fn(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)

@@ -2,9 +2,11 @@
 /*
  * ksnif: the packet's way and everything around it, station by station.
  *
- *   hook.c          queue_list.c       writer.c + pcapng.c     file.c
- *   PRE_ROUTING --> bounded queue -->  batches, order      --> capture file
- *   (softirq)                          (workqueue)
+ *   hook.c + pcapng.c   queue_list.c       writer.c + batch.c     file.c
+ *   PRE_ROUTING     --> bounded queue -->  aligned batches    --> capture file
+ *   (softirq)           queue_ring.c       (workqueue)
+ *
+ * A packet gets the form that it has in the file in the hook, and keeps it.
  *
  *   capture.c   state machine: start, stop, restart, flush, failure
  *   run.c       what one run, from start to end, is made of
@@ -35,6 +37,7 @@
 #include <linux/netfilter.h>
 #include <linux/netlink.h>
 #include <linux/rculist.h>
+#include <linux/uio.h>
 #include <linux/u64_stats_sync.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
@@ -118,7 +121,7 @@ void ksnif_change_free(struct ksnif_change *change);
 /* What the hook counts, per CPU and interface: received up to dropped_no_memory. */
 struct ksnif_hook_stats {
 	u64_stats_t counters[KSNIF_COUNTER(KSNIF_A_STATS_DROPPED_NO_MEMORY) + 1];
-	u64 gap;			/* dropped since this CPU's last record; hook only */
+	u64 gap;			/* dropped since this CPU's last packet; hook only */
 	struct u64_stats_sync syncp;	/* makes 64-bit reads whole on 32-bit machines */
 };
 
@@ -150,113 +153,155 @@ void ksnif_stats_run(struct ksnif_run *run, struct ksnif_stats *sum);
 void ksnif_stats_cpu(struct ksnif_run *run, int cpu, struct ksnif_stats *sum);
 
 /* ---- device.c ------------------------------------------------------------ */
-/*
- * A device as a run knows it: one interface block. A device that returns gets a new one.
- * What is marked "writer" only the writer touches.
- */
+/* What became of a captured packet. */
+enum ksnif_fate {
+	KSNIF_WRITTEN,		/* the file system accepted all of it */
+	KSNIF_DROPPED,		/* could not be written: dropped_write */
+	KSNIF_DISCARDED,	/* thrown away, as io discard asks */
+	KSNIF_FATES
+};
+
+/* A device as a run knows it: one interface block. A device that returns gets a new one. */
 struct ksnif_iface {
 	struct hlist_node node;		/* in run->iface_hash while the device is there; RCU */
-	struct list_head list;		/* in run->ifaces as long as the run; RCU */
+	u32 id;				/* index in run->ifaces, and number of the block */
 	int ifindex;
 	u16 linktype;			/* KSNIF_LINKTYPE_* */
 	char name[IFNAMSIZ];		/* the device's when it was first seen */
 	struct ksnif_hook_stats __percpu *hook;
-	atomic64_t written;		/* records the file system accepted */
-	atomic64_t dropped_write;	/* captured packets that could not be written */
-	atomic64_t discarded;		/* thrown away as io discard asks */
-	u32 id;				/* number of the interface block; writer */
-	bool described;			/* the block is in the batch or the file; writer */
+	atomic64_t fates[KSNIF_FATES];	/* packets; writer, others read */
 };
+
+#define KSNIF_NO_ID	U32_MAX
 
 u16 ksnif_device_linktype(const struct net_device *dev);
 void ksnif_device_bind_named(struct ksnif_run *run, struct net *net); /* RTNL, cap->lock */
 struct ksnif_iface *ksnif_iface_get(struct ksnif_run *run,
 				    const struct net_device *dev); /* RCU, BH disabled */
 struct ksnif_iface *ksnif_iface_add(struct ksnif_run *run, const struct net_device *dev, gfp_t gfp);
-struct ksnif_iface *ksnif_iface_alloc(const char *name, u16 linktype, gfp_t gfp);
+struct ksnif_iface *ksnif_iface_unknown(struct ksnif_run *run);	/* BH disabled or not */
+int ksnif_ifaces_init(struct ksnif_run *run);			/* process, may sleep */
 void ksnif_ifaces_free(struct ksnif_run *run);
 int ksnif_device_register(void);
 void ksnif_device_unregister(void);
 
-/* ---- queue_list.c: the queue's interface --------------------------------- */
-/* A captured packet on its way through the queue. */
-struct ksnif_record {
-	struct ksnif_record *next;	/* the packet captured after it */
-	struct ksnif_iface *iface;	/* where it came in; lives as long as the run */
-	u64 time;			/* ns since 1970. Can step back: never a sort key */
-	u64 gap;			/* packets of iface dropped just before, on this CPU */
-	u32 charge;			/* bytes of memory it takes from queue_size */
-	u32 end;			/* where it ends in the batch; writer */
-	u32 caplen;			/* bytes in data */
-	u32 len;			/* length of the packet, link-layer header included */
-	u8 data[];			/* the packet from its link-layer header on */
-};
-
+/* ---- queue_list.c or queue_ring.c: the queue's interface ------------------ */
 enum ksnif_wake {
 	KSNIF_WAKE_NONE,	/* the writer knows already */
-	KSNIF_WAKE_SOON,	/* within the time a record may stay out of the file */
+	KSNIF_WAKE_SOON,	/* within the time a packet may stay out of the file */
 	KSNIF_WAKE_NOW,		/* a batch is waiting */
 };
 
+/* Whole blocks of packets, one behind the other, oldest first. */
+struct ksnif_span {
+	u8 *data;
+	size_t len;
+	bool pages;	/* vmalloc memory of its own, good for direct I/O */
+};
+
+/* A span of more than one packet is no longer than this. */
+#define KSNIF_SPAN_MAX	(1024 * 1024)
+
 struct ksnif_queue;
 
-struct ksnif_queue *ksnif_queue_alloc(u64 size);		/* process, may sleep */
+u64 ksnif_queue_least(void);					/* smallest size, in bytes */
+struct ksnif_queue *ksnif_queue_alloc(u64 size, u64 format);	/* process, may sleep */
 void ksnif_queue_free(struct ksnif_queue *q);			/* no hook, no writer */
 u64 ksnif_queue_packets(struct ksnif_queue *q);			/* any context */
-/* BH disabled, any CPU: */
-struct ksnif_record *ksnif_queue_reserve(struct ksnif_queue *q, u32 caplen);
-void ksnif_queue_cancel(struct ksnif_queue *q, struct ksnif_record *rec);
-enum ksnif_wake ksnif_queue_commit(struct ksnif_queue *q, struct ksnif_record *rec);
-/* single consumer: */
-struct ksnif_record *ksnif_queue_take(struct ksnif_queue *q);
-void ksnif_queue_done(struct ksnif_queue *q, struct ksnif_record *rec);
+/* BH disabled, any CPU, no other reserve on it before commit or cancel: */
+u8 *ksnif_queue_reserve(struct ksnif_queue *q, u32 size);
+void ksnif_queue_cancel(struct ksnif_queue *q, u8 *to);
+enum ksnif_wake ksnif_queue_commit(struct ksnif_queue *q, u8 *to);
+/* single consumer, process context: */
+void ksnif_queue_look(struct ksnif_queue *q);
+bool ksnif_queue_next(struct ksnif_queue *q, struct ksnif_span *span);
+void ksnif_queue_release(struct ksnif_queue *q, const struct ksnif_span *span);
+bool ksnif_queue_more(struct ksnif_queue *q);
+void ksnif_queue_done(struct ksnif_queue *q, u64 packets);
 
 /* ---- hook.c -------------------------------------------------------------- */
 int ksnif_hook_register(struct net *net, struct ksnif_run *run);  /* process, may sleep */
 void ksnif_hook_unregister(struct net *net, struct ksnif_run *run); /* process, may sleep */
 
 /* ---- pcapng.c: pure encoders, no allocation, no locks --------------------- */
+/* A packet on its way into the queue. */
+struct ksnif_packet {
+	u32 size;	/* bytes of its block: ksnif_packet_size() */
+	u32 id;		/* of its interface */
+	u32 caplen;	/* bytes kept */
+	u32 len;	/* of the packet, link-layer header included */
+	u64 gap;	/* packets of the interface dropped just before, on this CPU */
+};
+
+/* What the writer wants to know of a block. */
+struct ksnif_block {
+	u32 len;	/* bytes */
+	bool packet;
+	u32 id;		/* of a packet's interface */
+};
+
 size_t ksnif_pcapng_section(u8 *to);
 size_t ksnif_pcapng_interface(u8 *to, const char *name, u16 linktype);
-size_t ksnif_pcapng_packet(u8 *to, const struct ksnif_record *rec, u32 id);
 size_t ksnif_pcapng_statistics(u8 *to, u32 id, u64 time, const struct ksnif_stats *st);
+void ksnif_pcapng_padding(u8 *to, u32 len);
 size_t ksnif_pcap_header(u8 *to, u16 linktype);
-size_t ksnif_pcap_packet(u8 *to, const struct ksnif_record *rec);
 
-/* Longest block other than a packet, and what a packet adds to its data at most. */
+u32 ksnif_packet_size(u64 format, u32 caplen, u64 gap);
+u8 *ksnif_packet_frame(u64 format, u8 *to, const struct ksnif_packet *pkt);
+void ksnif_packet_stamp(u64 format, u8 *to, u64 ns);
+u64 ksnif_packet_time(u64 format, const u8 *from);
+void ksnif_block_read(u64 format, const u8 *from, struct ksnif_block *block);
+
+/* Longest block other than a packet and padding, and what a packet adds to its bytes at most. */
 #define KSNIF_BLOCK_MAX		256
 #define KSNIF_PACKET_OVERHEAD	64
+#define KSNIF_PADDING_MIN	16
 
 /* ---- file.c -------------------------------------------------------------- */
 /* A capture file that is being written. */
 struct ksnif_file {
 	struct file *file;
-	loff_t pos;			/* bytes written so far */
+	loff_t pos;			/* where the next write goes */
+	unsigned int align;		/* of writes, in bytes: 1, or a page with direct I/O */
 	u64 limit;			/* the opener's RLIMIT_FSIZE */
 	struct list_head list;		/* in the list of files that no capture may open */
 };
 
 int ksnif_file_open(struct ksnif_file *f, const struct path *root, const char *path,
 		    struct netlink_ext_ack *extack);		/* as all below: a kthread */
-int ksnif_file_write(struct ksnif_file *f, const u8 *buf, size_t len,
-		     size_t *done);				/* writer */
+int ksnif_file_write(struct ksnif_file *f, struct iov_iter *from);	/* writer */
 int ksnif_file_sync(struct ksnif_file *f);			/* writer */
 int ksnif_file_empty(struct ksnif_file *f, const bool *unwanted);
 int ksnif_file_cut(struct ksnif_file *f, loff_t size);		/* writer */
 int ksnif_file_close(struct ksnif_file *f);			/* writer: a kthread */
 
-/* ---- writer.c ------------------------------------------------------------ */
-/* Blocks that wait to be written in one go. Writer only. */
+/* ---- batch.c: writer only -------------------------------------------------- */
+/* Blocks that wait to be written in one go, and the books of what has been written. */
 struct ksnif_batch {
 	u8 *buf;
+	struct bio_vec *vecs;		/* its pages, for direct I/O */
 	size_t len;			/* bytes used */
-	size_t head;			/* bytes at its start that are the file's header */
-	struct ksnif_record *first;	/* oldest record in it; others follow by next */
-	struct ksnif_record *last;	/* first record that is not in it */
+	size_t written;			/* of these, in the file already */
+	unsigned long since;		/* jiffies when the oldest of the others came */
+	loff_t start;			/* where buf goes in the file; aligned to file.align */
+	/* the first block that is not counted yet */
+	loff_t end;			/* where it ends in the file */
+	bool packet;
+	u32 id;				/* of a packet's interface */
 };
 
-int ksnif_writer_init(struct ksnif_run *run);			/* process, may sleep */
-void ksnif_writer_free(struct ksnif_run *run);
+#define KSNIF_BATCH_SIZE	(KSNIF_SNAPLEN_MAX + 64 * 1024)
+
+int ksnif_batch_init(struct ksnif_batch *b);			/* process, may sleep */
+void ksnif_batch_free(struct ksnif_batch *b);
+int ksnif_batch_room(struct ksnif_run *run, size_t len);
+int ksnif_batch_add(struct ksnif_run *run, const struct ksnif_span *span);
+int ksnif_batch_write(struct ksnif_run *run);
+void ksnif_batch_drop(struct ksnif_run *run);
+
+/* ---- writer.c ------------------------------------------------------------ */
+void ksnif_writer_init(struct ksnif_run *run);
+void ksnif_writer_unsynced(struct ksnif_run *run);		/* writer */
 void ksnif_writer_wake(struct ksnif_run *run, enum ksnif_wake wake); /* any but NMI */
 void ksnif_writer_rest(struct ksnif_run *run);			/* the run is over */
 
@@ -284,8 +329,9 @@ struct ksnif_run {
 	struct ksnif_queue *queue;
 	spinlock_t iface_lock;		/* protects the next three against other writers */
 	struct hlist_head iface_hash[64];	/* interfaces by ifindex; readers use RCU */
-	struct list_head ifaces;	/* all interfaces; readers use RCU */
-	unsigned int ifaces_left;	/* how many more: memory stays bounded */
+	struct ksnif_iface **ifaces;	/* all interfaces by number; below iface_count they stay */
+	unsigned int iface_count;	/* of the blocks; release when one more is complete */
+	unsigned int iface_max;		/* of devices: memory stays bounded */
 	struct ksnif_iface *unknown;	/* "any": for packets of devices that found no room */
 	struct ksnif_iface *named;	/* device captured by name: its block leads the file */
 
@@ -304,7 +350,7 @@ struct ksnif_run {
 	struct ksnif_file file;		/* unused with io discard */
 	struct ksnif_batch batch;
 	atomic64_t file_size;		/* bytes that are whole blocks; others read it */
-	u32 described;			/* number of interface blocks so far */
+	unsigned int described;		/* interfaces whose blocks are in the batch or the file */
 	bool started;			/* the file's header is in the batch or the file */
 
 	/* between commands and writer */
@@ -328,6 +374,12 @@ struct ksnif_status {
 	bool torn;
 	u64 file_size, flush_wanted, flush_done, runs;
 };
+
+/* Interfaces that are numbered: run->ifaces below that are complete, and stay. Any context. */
+static inline unsigned int ksnif_iface_count(const struct ksnif_run *run)
+{
+	return smp_load_acquire(&run->iface_count); /* pairs with iface_number() */
+}
 
 struct ksnif_run *ksnif_run_alloc(struct ksnif_capture *cap);
 void ksnif_run_put(struct ksnif_run *run);

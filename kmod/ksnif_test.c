@@ -44,55 +44,47 @@ static void interface_test(struct kunit *test)
 	}
 }
 
-/* Every padding, and the largest packet. */
-static const u32 caplens[] = { 0, 1, 2, 3, 4, 5, 14, 60, 1499, 65535, KSNIF_SNAPLEN_MAX };
-
-static void packet_test(struct kunit *test)
+static void padding_test(struct kunit *test)
 {
+	static const u32 lengths[] = { 16, 20, 4096, 4108 };
+	u8 *to = kunit_kzalloc(test, 4112, GFP_KERNEL);
 	int i;
 
-	for (i = 0; i < ARRAY_SIZE(caplens); i++) {
-		u32 n = caplens[i], pad = ALIGN(n, 4) - n;
-		struct ksnif_record *rec = make_record(test, n);
-		u8 *to = kvmalloc(n + KSNIF_PACKET_OVERHEAD, GFP_KERNEL);
-		size_t len;
-
-		KUNIT_ASSERT_NOT_NULL(test, to);
-		memset(to, 0xff, n + KSNIF_PACKET_OVERHEAD);
-		len = ksnif_pcapng_packet(to, rec, 3);
-		expect_frame(test, to, 6, len);
-		KUNIT_EXPECT_EQ(test, len, (size_t)32 + n + pad);
-		KUNIT_EXPECT_EQ(test, get32(to + 8), 3U);
-		KUNIT_EXPECT_EQ(test, get32(to + 12), 0x01234567U);
-		KUNIT_EXPECT_EQ(test, get32(to + 16), 0x89abcdefU);
-		KUNIT_EXPECT_EQ(test, get32(to + 20), n);
-		KUNIT_EXPECT_EQ(test, get32(to + 24), n + 7);
-		KUNIT_EXPECT_EQ(test, memcmp(to + 28, rec->data, n), 0);
-		KUNIT_EXPECT_PTR_EQ(test, memchr_inv(to + 28 + n, 0, pad), NULL);
-		kvfree(to);
+	for (i = 0; i < ARRAY_SIZE(lengths); i++) {
+		memset(to, 0xff, 4112);
+		ksnif_pcapng_padding(to, lengths[i]);
+		expect_frame(test, to, 0x40000bad, lengths[i]);
+		KUNIT_EXPECT_EQ(test, get32(to + 8), 32473U);
+		KUNIT_EXPECT_PTR_EQ(test, memchr_inv(to + 12, 0, lengths[i] - 16), NULL);
+		KUNIT_EXPECT_EQ(test, to[lengths[i]], (u8)0xff);
 	}
 }
 
-static void packet_gap_test(struct kunit *test)
+/* What the writer reads of a block is what the hook wrote. */
+static void block_test(struct kunit *test)
 {
-	static const u64 gaps[] = { 1, 0xffffffff, 0x100000000ULL, U64_MAX };
-	int i;
+	u8 *to = kunit_kzalloc(test, 512, GFP_KERNEL);
+	struct ksnif_block block;
+	size_t len;
 
-	for (i = 0; i < ARRAY_SIZE(gaps); i++) {
-		struct ksnif_record *rec = make_record(test, 61);
-		u8 *to = kunit_kzalloc(test, 61 + KSNIF_PACKET_OVERHEAD, GFP_KERNEL);
-		size_t len;
-		const u8 *p;
+	len = make_packet(KSNIF_FORMAT_PCAPNG, to, 5, 61, 9, 0x0123456789abcdefULL);
+	ksnif_block_read(KSNIF_FORMAT_PCAPNG, to, &block);
+	KUNIT_EXPECT_TRUE(test, block.packet);
+	KUNIT_EXPECT_EQ(test, block.len, (u32)len);
+	KUNIT_EXPECT_EQ(test, block.id, 5U);
+	KUNIT_EXPECT_EQ(test, ksnif_packet_time(KSNIF_FORMAT_PCAPNG, to), 0x0123456789abcdefULL);
 
-		rec->gap = gaps[i];
-		len = ksnif_pcapng_packet(to, rec, 0);
-		KUNIT_EXPECT_LE(test, len, (size_t)61 + KSNIF_PACKET_OVERHEAD);
-		expect_frame(test, to, 6, len);
-		p = find_option(to + 28 + 64, 4);
-		KUNIT_ASSERT_NOT_NULL(test, p);
-		KUNIT_EXPECT_EQ(test, get16(p - 2), (u16)8);
-		KUNIT_EXPECT_EQ(test, get64(p), gaps[i]);
-	}
+	len = ksnif_pcapng_interface(to, "eth0", KSNIF_LINKTYPE_RAW);
+	ksnif_block_read(KSNIF_FORMAT_PCAPNG, to, &block);
+	KUNIT_EXPECT_FALSE(test, block.packet);
+	KUNIT_EXPECT_EQ(test, block.len, (u32)len);
+
+	len = make_packet(KSNIF_FORMAT_PCAP, to, 0, 61, 9, 1700000000999999999ULL);
+	ksnif_block_read(KSNIF_FORMAT_PCAP, to, &block);
+	KUNIT_EXPECT_TRUE(test, block.packet);
+	KUNIT_EXPECT_EQ(test, block.len, (u32)len);
+	KUNIT_EXPECT_EQ(test, block.id, 0U);
+	KUNIT_EXPECT_EQ(test, ksnif_packet_time(KSNIF_FORMAT_PCAP, to), 1700000000999999999ULL);
 }
 
 static void statistics_test(struct kunit *test)
@@ -125,20 +117,6 @@ static void pcap_header_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, get64(to + 8), 0ULL);
 	KUNIT_EXPECT_EQ(test, get32(to + 16), (u32)KSNIF_SNAPLEN_MAX);
 	KUNIT_EXPECT_EQ(test, get32(to + 20), (u32)KSNIF_LINKTYPE_ETHERNET);
-}
-
-static void pcap_packet_test(struct kunit *test)
-{
-	struct ksnif_record *rec = make_record(test, 33);
-	u8 to[64];
-
-	rec->time = 1700000000ULL * NSEC_PER_SEC + 999999999;
-	KUNIT_EXPECT_EQ(test, ksnif_pcap_packet(to, rec), (size_t)16 + 33);
-	KUNIT_EXPECT_EQ(test, get32(to), 1700000000U);
-	KUNIT_EXPECT_EQ(test, get32(to + 4), 999999999U);
-	KUNIT_EXPECT_EQ(test, get32(to + 8), 33U);
-	KUNIT_EXPECT_EQ(test, get32(to + 12), 40U);
-	KUNIT_EXPECT_EQ(test, memcmp(to + 16, rec->data, 33), 0);
 }
 
 /* ---- settings ---------------------------------------------------------------- */
@@ -281,103 +259,115 @@ static void parse_test(struct kunit *test)
 
 /* ---- queue ------------------------------------------------------------------- */
 
-/* Order is kept, time does not go back, the writer is woken for the first. */
+/* The smallest queue whose share for this CPU is 64 KB or more. */
+static struct ksnif_queue *make_queue(struct kunit *test, u64 *size)
+{
+	struct ksnif_queue *q;
+
+	*size = max_t(u64, KSNIF_QUEUE_SIZE_MIN, 2 * ksnif_queue_least());
+	q = ksnif_queue_alloc(*size, KSNIF_FORMAT_PCAPNG);
+	KUNIT_ASSERT_NOT_NULL(test, q);
+	return q;
+}
+
+/* Order is kept, the writer is woken for the first and for no other. */
 static void queue_order_test(struct kunit *test)
 {
-	struct ksnif_queue *q = ksnif_queue_alloc(KSNIF_QUEUE_SIZE_MIN);
-	struct ksnif_record *rec, *next;
-	u64 time = 0;
-	u32 i;
+	enum ksnif_wake wake;
+	struct ksnif_queue *q;
+	u32 i, round;
+	u64 size;
 
-	KUNIT_ASSERT_NOT_NULL(test, q);
-	for (i = 0; i < 10; i++) {
-		rec = reserve(q, 100);
-		KUNIT_ASSERT_FALSE(test, IS_ERR(rec));
-		rec->len = i;
-		KUNIT_EXPECT_EQ(test, commit(q, rec), i ? KSNIF_WAKE_NONE : KSNIF_WAKE_SOON);
+	q = make_queue(test, &size);
+	migrate_disable();
+	for (round = 0; round < 3; round++) {
+		for (i = 0; i < 10; i++) {
+			KUNIT_EXPECT_EQ(test, queue_packet(q, i, 132, &wake), 0);
+			KUNIT_EXPECT_EQ(test, wake, i ? KSNIF_WAKE_NONE : KSNIF_WAKE_SOON);
+		}
+		KUNIT_EXPECT_EQ(test, ksnif_queue_packets(q), 10ULL);
+		KUNIT_EXPECT_EQ(test, take_all(test, q, 0), 10U);
+		KUNIT_EXPECT_EQ(test, ksnif_queue_packets(q), 0ULL);
+		KUNIT_EXPECT_EQ(test, take_all(test, q, 0), 0U);
 	}
-	KUNIT_EXPECT_EQ(test, ksnif_queue_packets(q), 10ULL);
-	for (i = 0, rec = ksnif_queue_take(q); rec; rec = next, i++) {
-		next = rec->next;
-		KUNIT_EXPECT_EQ(test, rec->len, i);
-		KUNIT_EXPECT_GE(test, rec->time, time);
-		time = rec->time;
-		ksnif_queue_done(q, rec);
-	}
-	KUNIT_EXPECT_EQ(test, i, 10U);
-	KUNIT_EXPECT_EQ(test, ksnif_queue_packets(q), 0ULL);
-	KUNIT_EXPECT_PTR_EQ(test, ksnif_queue_take(q), NULL);
+	migrate_enable();
 	ksnif_queue_free(q);
 }
 
-/* Exactly as many records fit as their memory says, and room comes back. */
+/* As much fits as fits, room comes back, and what is cancelled leaves no trace. */
 static void queue_room_test(struct kunit *test)
 {
-	size_t charge = kmalloc_size_roundup(sizeof(struct ksnif_record) + 1000);
-	u32 fit = KSNIF_QUEUE_SIZE_MIN / charge, round, i;
-	struct ksnif_queue *q = ksnif_queue_alloc(KSNIF_QUEUE_SIZE_MIN);
-	struct ksnif_record *rec, *next;
+	enum ksnif_wake wake;
+	struct ksnif_queue *q;
+	u32 i, round, fit = 0;
+	u64 size;
 
-	KUNIT_ASSERT_NOT_NULL(test, q);
-	for (round = 0; round < 3; round++) {
-		for (i = 0; i < fit; i++) {
-			rec = reserve(q, 1000);
-			KUNIT_ASSERT_FALSE(test, IS_ERR(rec));
-			commit(q, rec);
-		}
-		KUNIT_EXPECT_EQ(test, PTR_ERR(reserve(q, 1000)), (long)-ENOBUFS);
-		for (rec = ksnif_queue_take(q); rec; rec = next) {
-			next = rec->next;
-			ksnif_queue_done(q, rec);
-		}
+	q = make_queue(test, &size);
+	migrate_disable();
+	/* blocks of 1,236 bytes: an odd share of every ring and slab, so that they wrap anywhere */
+	for (round = 0; round < 50; round++) {
+		for (i = 0; !queue_packet(q, i, 1236, &wake); i++)
+			;
+		KUNIT_EXPECT_EQ(test, PTR_ERR(reserve(q, 1236)), (long)-ENOBUFS);
+		KUNIT_EXPECT_GE(test, (u64)i, 64 * 1024ULL / num_possible_cpus() / 2048);
+		KUNIT_EXPECT_LE(test, i * 1236ULL, size);
+		if (round)
+			KUNIT_EXPECT_LE(test, i > fit ? i - fit : fit - i, 1U);
+		fit = i;
+		KUNIT_EXPECT_EQ(test, take_all(test, q, 0), fit);
 	}
-	/* reserved and cancelled leaves no trace */
-	rec = reserve(q, 1000);
-	KUNIT_ASSERT_FALSE(test, IS_ERR(rec));
-	ksnif_queue_cancel(q, rec);
-	KUNIT_EXPECT_PTR_EQ(test, ksnif_queue_take(q), NULL);
+	KUNIT_EXPECT_FALSE(test, IS_ERR(reserve(q, 1236)));
+	KUNIT_EXPECT_EQ(test, take_all(test, q, 0), 0U);
+	migrate_enable();
 	ksnif_queue_free(q);
 }
 
-/* A quarter of a small queue, or 256 KB, wakes the writer at once, and once. */
+/* A packet larger than the queue never fits, and does no harm. */
+static void queue_giant_test(struct kunit *test)
+{
+	enum ksnif_wake wake;
+	struct ksnif_queue *q;
+	u64 size;
+
+	q = make_queue(test, &size);
+	migrate_disable();
+	KUNIT_EXPECT_EQ(test, PTR_ERR(reserve(q, size + 4)), (long)-ENOBUFS);
+	KUNIT_EXPECT_EQ(test, queue_packet(q, 0, 132, &wake), 0);
+	KUNIT_EXPECT_EQ(test, take_all(test, q, 0), 1U);
+	migrate_enable();
+	ksnif_queue_free(q);
+}
+
+/* A quarter of a small share, or one write's worth, wakes the writer at once, and once. */
 static void queue_wake_test(struct kunit *test)
 {
-	static const u64 sizes[] = { KSNIF_QUEUE_SIZE_MIN, 16 << 20 };
-	int i;
+	enum ksnif_wake wake;
+	struct ksnif_queue *q;
+	u32 i, now = 0;
+	u64 size;
 
-	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
-		struct ksnif_queue *q = ksnif_queue_alloc(sizes[i]);
-		u64 used = 0, threshold = min_t(u64, sizes[i] / 4, 256 * 1024);
-		struct ksnif_record *rec, *next;
-		int now = 0;
-
-		KUNIT_ASSERT_NOT_NULL(test, q);
-		while (used < threshold * 2) {
-			rec = reserve(q, 1000);
-			KUNIT_ASSERT_FALSE(test, IS_ERR(rec));
-			used += rec->charge;
-			if (commit(q, rec) == KSNIF_WAKE_NOW) {
-				KUNIT_EXPECT_GE(test, used, threshold);
-				now++;
-			}
-		}
-		KUNIT_EXPECT_EQ(test, now, 1);
-		for (rec = ksnif_queue_take(q); rec; rec = next) {
-			next = rec->next;
-			ksnif_queue_done(q, rec);
-		}
-		ksnif_queue_free(q);
+	q = make_queue(test, &size);
+	migrate_disable();
+	for (i = 0; i < 1000 && !now; i++) {
+		KUNIT_EXPECT_EQ(test, queue_packet(q, i, 1236, &wake), 0);
+		now += wake == KSNIF_WAKE_NOW;
 	}
+	KUNIT_EXPECT_EQ(test, now, 1U);
+	KUNIT_EXPECT_LE(test, i * 1236ULL, size / 2);
+	KUNIT_EXPECT_EQ(test, queue_packet(q, i, 1236, &wake), 0);
+	KUNIT_EXPECT_EQ(test, wake, KSNIF_WAKE_NONE);
+	KUNIT_EXPECT_EQ(test, take_all(test, q, 0), i + 1);
+	migrate_enable();
+	ksnif_queue_free(q);
 }
 
 static struct kunit_case ksnif_cases[] = {
 	KUNIT_CASE(section_test),
 	KUNIT_CASE(interface_test),
-	KUNIT_CASE(packet_test),
-	KUNIT_CASE(packet_gap_test),
+	KUNIT_CASE(padding_test),
+	KUNIT_CASE(block_test),
 	KUNIT_CASE(statistics_test),
 	KUNIT_CASE(pcap_header_test),
-	KUNIT_CASE(pcap_packet_test),
 	KUNIT_CASE(number_test),
 	KUNIT_CASE(string_test),
 	KUNIT_CASE(allowed_test),
@@ -385,6 +375,7 @@ static struct kunit_case ksnif_cases[] = {
 	KUNIT_CASE(parse_test),
 	KUNIT_CASE(queue_order_test),
 	KUNIT_CASE(queue_room_test),
+	KUNIT_CASE(queue_giant_test),
 	KUNIT_CASE(queue_wake_test),
 	{}
 };

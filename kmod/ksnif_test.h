@@ -50,38 +50,104 @@ static inline void expect_frame(struct kunit *test, const u8 *block, u32 type, s
 	KUNIT_EXPECT_EQ(test, len % 4, (size_t)0);
 }
 
-static inline struct ksnif_record *make_record(struct kunit *test, u32 caplen)
+/* What the bytes of a packet of the tests are. */
+static inline u8 data_byte(u32 i)
 {
-	struct ksnif_record *rec = kunit_kzalloc(test, sizeof(*rec) + caplen, GFP_KERNEL);
+	return i * 7 + 1;
+}
+
+static inline void fill_data(u8 *data, u32 caplen)
+{
 	u32 i;
 
-	KUNIT_ASSERT_NOT_NULL(test, rec);
-	rec->caplen = caplen;
-	rec->len = caplen + 7;
-	rec->time = 0x0123456789abcdefULL;
 	for (i = 0; i < caplen; i++)
-		rec->data[i] = i * 7 + 1;
-	return rec;
+		data[i] = data_byte(i);
 }
 
-static inline struct ksnif_record *reserve(struct ksnif_queue *q, u32 caplen)
+static inline void expect_data(struct kunit *test, const u8 *data, u32 caplen)
 {
-	struct ksnif_record *rec;
+	u32 i;
 
-	local_bh_disable();
-	rec = ksnif_queue_reserve(q, caplen);
-	local_bh_enable();
-	return rec;
+	for (i = 0; i < caplen && data[i] == data_byte(i); i++)
+		;
+	KUNIT_EXPECT_EQ(test, i, caplen);
 }
 
-static inline enum ksnif_wake commit(struct ksnif_queue *q, struct ksnif_record *rec)
+/* Encode a packet as the hook and the queue do; its length is caplen + 7. Returns its size. */
+static inline u32 make_packet(u64 format, u8 *to, u32 id, u32 caplen, u64 gap, u64 ns)
 {
-	enum ksnif_wake wake;
+	struct ksnif_packet pkt = {
+		.size = ksnif_packet_size(format, caplen, gap),
+		.id = id,
+		.caplen = caplen,
+		.len = caplen + 7,
+		.gap = gap,
+	};
+
+	fill_data(ksnif_packet_frame(format, to, &pkt), caplen);
+	ksnif_packet_stamp(format, to, ns);
+	return pkt.size;
+}
+
+/* As the hook does, on one CPU: rings are per CPU. */
+static inline u8 *reserve(struct ksnif_queue *q, u32 size)
+{
+	u8 *to;
 
 	local_bh_disable();
-	wake = ksnif_queue_commit(q, rec);
+	to = ksnif_queue_reserve(q, size);
+	if (!IS_ERR(to))
+		ksnif_queue_cancel(q, to);
 	local_bh_enable();
-	return wake;
+	return to;
+}
+
+/*
+ * Queue a packet with @id as its interface that takes @size bytes in the queue, all told at
+ * least 32. 0 or the errno of the reserve; @wake is what the commit said.
+ */
+static inline int queue_packet(struct ksnif_queue *q, u32 id, u32 size, enum ksnif_wake *wake)
+{
+	struct ksnif_packet pkt = { .size = size, .id = id, .caplen = size - 32, .len = size - 32 };
+	int err = 0;
+	u8 *to;
+
+	local_bh_disable();
+	to = ksnif_queue_reserve(q, size);
+	if (IS_ERR(to)) {
+		err = PTR_ERR(to);
+	} else {
+		ksnif_packet_frame(KSNIF_FORMAT_PCAPNG, to, &pkt);
+		*wake = ksnif_queue_commit(q, to);
+	}
+	local_bh_enable();
+	return err;
+}
+
+/* Take all that is queued; what each packet's interface is must go up from @id. Their number. */
+static inline u32 take_all(struct kunit *test, struct ksnif_queue *q, u32 id)
+{
+	struct ksnif_span span;
+	u32 n = 0;
+
+	ksnif_queue_look(q);
+	while (ksnif_queue_next(q, &span)) {
+		size_t at = 0;
+
+		while (at < span.len) {
+			struct ksnif_block block;
+
+			ksnif_block_read(KSNIF_FORMAT_PCAPNG, span.data + at, &block);
+			KUNIT_EXPECT_TRUE(test, block.packet);
+			KUNIT_EXPECT_EQ(test, block.id, id + n);
+			at += block.len;
+			n++;
+		}
+		KUNIT_EXPECT_EQ(test, at, span.len);
+		ksnif_queue_release(q, &span);
+	}
+	ksnif_queue_done(q, n);
+	return n;
 }
 
 #endif /* _KSNIF_TEST_H */

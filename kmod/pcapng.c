@@ -3,8 +3,9 @@
  * The file formats: pcapng (https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-03.html)
  * and pcap with nanoseconds. Everything is in host byte order; the magic numbers tell which.
  *
- * Every function writes one block at @to and returns its length in bytes. All but the
- * packets fit into KSNIF_BLOCK_MAX.
+ * A packet's block is written where it will be read from: the hook asks for its size, gets room
+ * in the queue and frames it; the queue stamps it. Every other function writes one block at @to
+ * and returns its length in bytes, at most KSNIF_BLOCK_MAX.
  */
 #include <linux/math64.h>
 #include <linux/string.h>
@@ -18,6 +19,10 @@
 #define PCAPNG_INTERFACE	1
 #define PCAPNG_STATISTICS	5
 #define PCAPNG_PACKET		6
+#define PCAPNG_CUSTOM		0x40000bad	/* not to be copied into another file */
+
+/* Number of RFC 5612 for examples: nobody's, so that no reader looks for a meaning. */
+#define PCAPNG_NOBODY		32473
 
 enum { OPT_END = 0 };
 enum { OPT_SHB_OS = 3, OPT_SHB_USERAPPL = 4 };
@@ -27,6 +32,24 @@ enum { OPT_ISB_ENDTIME = 3, OPT_ISB_IFRECV };
 enum { OPT_ISB_FILTERACCEPT = 6, OPT_ISB_OSDROP, OPT_ISB_USRDELIV };
 
 #define PCAP_MAGIC_NSEC		0xa1b23c4d
+
+/* How an enhanced packet block begins. Aligned to 4 bytes in the file, and in memory no more. */
+struct pcapng_packet {
+	u32 type, total, id, time_high, time_low, caplen, len;
+	u8 data[];
+} __packed;
+
+/* What follows a packet behind a gap. */
+struct pcapng_drops {
+	u16 code, length;
+	u64 gap;
+	u32 end;
+} __packed;
+
+struct pcap_packet {
+	u32 s, ns, caplen, len;
+	u8 data[];
+} __packed;
 
 static u8 *put16(u8 *p, u16 v)
 {
@@ -120,24 +143,71 @@ size_t ksnif_pcapng_interface(u8 *to, const char *name, u16 linktype)
 	return end_block(to, put32(p, OPT_END));
 }
 
-/*
- * Enhanced packet block: up to KSNIF_PACKET_OVERHEAD more than rec->caplen bytes. The only
- * option is the drop count, and only behind a gap.
- */
-size_t ksnif_pcapng_packet(u8 *to, const struct ksnif_record *rec, u32 id)
+/* Bytes that a packet takes with @caplen bytes of it, of a file of @format. */
+u32 ksnif_packet_size(u64 format, u32 caplen, u64 gap)
 {
-	u8 *p = begin_block(to, PCAPNG_PACKET);
+	if (format == KSNIF_FORMAT_PCAP)
+		return sizeof(struct pcap_packet) + caplen;
+	return sizeof(struct pcapng_packet) + ALIGN(caplen, 4) +
+	       (gap ? sizeof(struct pcapng_drops) : 0) + sizeof(u32);
+}
 
-	p = put32(p, id);
-	p = put_time(p, rec->time);
-	p = put32(p, rec->caplen);
-	p = put32(p, rec->len);
-	p = put_padded(p, rec->data, rec->caplen);
-	if (rec->gap) {
-		p = put_option64(p, OPT_EPB_DROPCOUNT, rec->gap);
-		p = put32(p, OPT_END);
+static u8 *pcapng_frame(u8 *to, const struct ksnif_packet *pkt)
+{
+	struct pcapng_packet *p = (void *)to;
+	u8 *end = to + pkt->size - sizeof(u32);
+
+	p->type = PCAPNG_PACKET;
+	p->total = pkt->size;
+	p->id = pkt->id;
+	p->caplen = pkt->caplen;
+	p->len = pkt->len;
+	put32(end, pkt->size);
+	if (unlikely(pkt->gap)) {
+		struct pcapng_drops drops = {
+			.code = OPT_EPB_DROPCOUNT,
+			.length = sizeof(drops.gap),
+			.gap = pkt->gap,
+			.end = OPT_END,
+		};
+
+		end -= sizeof(drops);
+		memcpy(end, &drops, sizeof(drops));
 	}
-	return end_block(to, p);
+	if (pkt->caplen % 4)
+		put32(end - 4, 0);	/* the padding and, for now, the packet's last bytes */
+	return p->data;
+}
+
+/*
+ * Enhanced packet block, or packet of the older format: all but the time and the packet's bytes.
+ * Returns where those go, pkt->caplen of them. The only option is the drop count, and only
+ * behind a gap; the older format has no room for it.
+ */
+u8 *ksnif_packet_frame(u64 format, u8 *to, const struct ksnif_packet *pkt)
+{
+	struct pcap_packet *p = (void *)to;
+
+	if (format != KSNIF_FORMAT_PCAP)
+		return pcapng_frame(to, pkt);
+	p->caplen = pkt->caplen;
+	p->len = pkt->len;
+	return p->data;
+}
+
+/* The time of a framed packet, ns since 1970. */
+void ksnif_packet_stamp(u64 format, u8 *to, u64 ns)
+{
+	if (format == KSNIF_FORMAT_PCAP) {
+		struct pcap_packet *p = (void *)to;
+
+		p->s = div_u64_rem(ns, NSEC_PER_SEC, &p->ns);
+	} else {
+		struct pcapng_packet *p = (void *)to;
+
+		p->time_high = upper_32_bits(ns);
+		p->time_low = lower_32_bits(ns);
+	}
 }
 
 /* Interface statistics block; @time is when they were read, ns since 1970. */
@@ -172,16 +242,40 @@ size_t ksnif_pcap_header(u8 *to, u16 linktype)
 	return p - to;
 }
 
-/* Packet of the older format; no padding, no drop count. */
-size_t ksnif_pcap_packet(u8 *to, const struct ksnif_record *rec)
+/* A block of @len bytes, at least KSNIF_PADDING_MIN and a multiple of 4, that readers skip. */
+void ksnif_pcapng_padding(u8 *to, u32 len)
 {
-	u32 ns;
-	u64 s = div_u64_rem(rec->time, NSEC_PER_SEC, &ns);
-	u8 *p = put32(to, s);
+	u8 *p = put32(begin_block(to, PCAPNG_CUSTOM), PCAPNG_NOBODY);
 
-	p = put32(p, ns);
-	p = put32(p, rec->caplen);
-	p = put32(p, rec->len);
-	memcpy(p, rec->data, rec->caplen);
-	return p + rec->caplen - to;
+	memset(p, 0, len - KSNIF_PADDING_MIN);
+	end_block(to, to + len - sizeof(u32));
+}
+
+/* Read the beginning of a whole block that is no header of a pcap file. */
+void ksnif_block_read(u64 format, const u8 *from, struct ksnif_block *block)
+{
+	if (format == KSNIF_FORMAT_PCAP) {
+		const struct pcap_packet *p = (const void *)from;
+
+		block->len = sizeof(*p) + p->caplen;
+		block->packet = true;
+		block->id = 0;
+	} else {
+		const struct pcapng_packet *p = (const void *)from;
+
+		block->len = p->total;
+		block->packet = p->type == PCAPNG_PACKET;
+		block->id = p->id;
+	}
+}
+
+/* When the packet of a framed and stamped block was captured: ns since 1970. */
+u64 ksnif_packet_time(u64 format, const u8 *from)
+{
+	const struct pcapng_packet *p = (const void *)from;
+	const struct pcap_packet *old = (const void *)from;
+
+	if (format == KSNIF_FORMAT_PCAP)
+		return (u64)old->s * NSEC_PER_SEC + old->ns;
+	return (u64)p->time_high << 32 | p->time_low;
 }

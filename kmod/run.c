@@ -9,12 +9,6 @@
 
 #include "ksnif.h"
 
-/*
- * Memory for a run's interfaces. With the writer's batch it is less than the 1 MB that a
- * capture may take beyond queue_size.
- */
-#define RUN_IFACE_BYTES		(640 * 1024)
-
 static void run_free(struct kref *ref)
 {
 	struct ksnif_run *run = container_of(ref, struct ksnif_run, ref);
@@ -22,7 +16,7 @@ static void run_free(struct kref *ref)
 	ksnif_ifaces_free(run);
 	if (run->queue)
 		ksnif_queue_free(run->queue);
-	ksnif_writer_free(run);
+	ksnif_batch_free(&run->batch);
 	ksnif_settings_free(&run->settings);
 	if (run->cred)
 		put_cred(run->cred);
@@ -44,22 +38,16 @@ ksnif_injectable struct ksnif_run *ksnif_run_alloc(struct ksnif_capture *cap)
 		return NULL;
 	kref_init(&run->ref);
 	run->cap = cap;
-	spin_lock_init(&run->iface_lock);
-	INIT_LIST_HEAD(&run->ifaces);
 	init_waitqueue_head(&run->waiters);
-	run->ifaces_left = RUN_IFACE_BYTES / (sizeof(struct ksnif_iface) +
-			   num_possible_cpus() * sizeof(struct ksnif_hook_stats));
+	ksnif_writer_init(run);
+	run->file.align = 1;
 	run->snaplen = cap->settings.snaplen;
 
 	run->cred = prepare_creds();
-	if (!run->cred || ksnif_writer_init(run) ||
-	    ksnif_settings_copy(&run->settings, &cap->settings))
+	if (!run->cred || ksnif_settings_copy(&run->settings, &cap->settings) ||
+	    ksnif_batch_init(&run->batch) || ksnif_ifaces_init(run))
 		goto err;
-	run->unknown = ksnif_iface_alloc("any", KSNIF_LINKTYPE_ETHERNET, GFP_KERNEL);
-	if (!run->unknown)
-		goto err;
-	list_add_tail(&run->unknown->list, &run->ifaces);
-	run->queue = ksnif_queue_alloc(run->settings.queue_size);
+	run->queue = ksnif_queue_alloc(run->settings.queue_size, run->settings.format);
 	if (!run->queue)
 		goto err;
 	return run;

@@ -38,12 +38,12 @@ static void stats_add_cpu(struct ksnif_iface *iface, int cpu, struct ksnif_stats
 
 static void stats_add_writer(struct ksnif_iface *iface, struct ksnif_stats *sum)
 {
-	u64 dropped = atomic64_read(&iface->dropped_write);
+	u64 dropped = atomic64_read(&iface->fates[KSNIF_DROPPED]);
 
-	sum->written += atomic64_read(&iface->written);
+	sum->written += atomic64_read(&iface->fates[KSNIF_WRITTEN]);
 	sum->dropped_write += dropped;
 	sum->errors += dropped;
-	sum->discarded += atomic64_read(&iface->discarded);
+	sum->discarded += atomic64_read(&iface->fates[KSNIF_DISCARDED]);
 }
 
 static void stats_add_hook(struct ksnif_iface *iface, struct ksnif_stats *sum)
@@ -68,25 +68,21 @@ void ksnif_stats_iface(struct ksnif_iface *iface, struct ksnif_stats *sum)
  */
 void ksnif_stats_run(struct ksnif_run *run, struct ksnif_stats *sum)
 {
-	struct ksnif_iface *iface;
+	unsigned int i, n = ksnif_iface_count(run);
 
-	rcu_read_lock();
-	list_for_each_entry_rcu(iface, &run->ifaces, list)
-		stats_add_writer(iface, sum);
-	smp_rmb(); /* pairs with the barrier in writer_count() */
-	list_for_each_entry_rcu(iface, &run->ifaces, list)
-		stats_add_hook(iface, sum);
-	rcu_read_unlock();
+	for (i = 0; i < n; i++)
+		stats_add_writer(run->ifaces[i], sum);
+	smp_rmb(); /* pairs with the barrier in batch_count() */
+	for (i = 0; i < n; i++)
+		stats_add_hook(run->ifaces[i], sum);
 	sum->queued += ksnif_queue_packets(run->queue);
 }
 
 /* Add what the hook counted on one possible CPU. */
 void ksnif_stats_cpu(struct ksnif_run *run, int cpu, struct ksnif_stats *sum)
 {
-	struct ksnif_iface *iface;
+	unsigned int i, n = ksnif_iface_count(run);
 
-	rcu_read_lock();
-	list_for_each_entry_rcu(iface, &run->ifaces, list)
-		stats_add_cpu(iface, cpu, sum);
-	rcu_read_unlock();
+	for (i = 0; i < n; i++)
+		stats_add_cpu(run->ifaces[i], cpu, sum);
 }

@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The writer: takes records from the queue, puts them into batches in the form of the file
- * and writes those. Two work items per run, one to write and one to sync every sync_interval,
- * on its capture's own ordered workqueue, so that it is never in two places at once and
- * everything marked "writer only" needs no lock.
+ * The writer: takes packets from the queue and puts them into batches, the blocks of their
+ * interfaces before them. Two work items per run, one to write and one to sync every
+ * sync_interval, on its capture's own ordered workqueue, so that it is never in two places at
+ * once and everything marked "writer only" needs no lock.
  *
  * It also ends the run: at stop it drains the queue, writes the statistics, syncs and closes;
  * at an error it takes the hook away, counts what can no longer be written and cuts the file
- * back to the last whole record.
+ * back to the last whole block.
  */
 #include <linux/cred.h>
 #include <linux/fs.h>
 #include <linux/ktime.h>
-#include <linux/mm.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 
 #include "ksnif.h"
 
-/* One packet of the largest snaplen and every other block fit with room to spare. */
-#define WRITER_BATCH_SIZE	(KSNIF_SNAPLEN_MAX + 64 * 1024)
-
-/* A record's way to the file takes at most this, and the time of the write: less than 1 s. */
+/*
+ * A packet's way to the file takes at most the first, and the time of the write; with direct I/O,
+ * where it may wait for its page to fill, the second and twice the first: less than 1 s.
+ */
 #define WRITER_DELAY		(HZ / 10)
+#define WRITER_PAGE_DELAY	(HZ / 2)
 
 /* Make the writer look at the queue. sync has a timer of its own, which this leaves alone. */
 void ksnif_writer_wake(struct ksnif_run *run, enum ksnif_wake wake)
@@ -37,93 +37,39 @@ void ksnif_writer_wake(struct ksnif_run *run, enum ksnif_wake wake)
  * The file has bytes that no fsync has seen. The first of them decides when the next one is
  * due; an idle file has none, so that nothing wakes the writer for it.
  */
-static void writer_unsynced(struct ksnif_run *run)
+void ksnif_writer_unsynced(struct ksnif_run *run)
 {
 	if (run->settings.sync_interval)
 		queue_delayed_work(run->cap->wq, &run->sync, run->settings.sync_interval * HZ);
 }
 
-/*
- * Count a record that is done. Its captured was counted on the hook's side before it came
- * here; the barrier lets nobody see this count without that one.
- */
-static void writer_count(atomic64_t *counter)
+/* Room for a block at the end of the batch; NULL after an error, with @err set. */
+static u8 *writer_block(struct ksnif_run *run, int *err)
 {
-	smp_mb__before_atomic(); /* pairs with smp_rmb() in ksnif_stats_run() */
-	atomic64_inc(counter);
+	*err = ksnif_batch_room(run, KSNIF_BLOCK_MAX);
+	return *err ? NULL : run->batch.buf + run->batch.len;
 }
 
-/* Records that will not be written, oldest first, up to and without @end. */
-static void writer_drop(struct ksnif_run *run, struct ksnif_record *rec,
-			const struct ksnif_record *end)
+/* Put the blocks of the interfaces that are in no batch yet into one. 0 or a negative errno. */
+static int writer_describe(struct ksnif_run *run)
 {
-	while (rec != end) {
-		struct ksnif_record *next = rec->next;
+	unsigned int n = ksnif_iface_count(run);
+	int err;
 
-		writer_count(&rec->iface->dropped_write);
-		ksnif_queue_done(run->queue, rec);
-		rec = next;
-		cond_resched();	/* a full queue may hold millions */
-	}
-}
-
-/*
- * Write the batch. A record counts as written once the file system has accepted all of it;
- * those it did not accept stay in the batch. file_size is where the last whole record (or,
- * before the first, the header) ends. io discard goes the whole way, but has no file.
- */
-static int writer_write(struct ksnif_run *run)
-{
-	bool discard = run->settings.io == KSNIF_IO_DISCARD;
-	struct ksnif_batch *b = &run->batch;
-	size_t done = b->len, whole = 0;
-	loff_t start = run->file.pos;
-	int err = 0;
-
-	if (!discard) {
-		err = ksnif_file_write(&run->file, b->buf, b->len, &done);
-		writer_unsynced(run);
-	}
-	while (b->first != b->last && b->first->end <= done) {
-		struct ksnif_record *rec = b->first;
-
-		b->first = rec->next;
-		whole = rec->end;
-		writer_count(discard ? &rec->iface->discarded : &rec->iface->written);
-		ksnif_queue_done(run->queue, rec);
-	}
-	if (!err)
-		whole = done;
-	else if (done >= b->head)
-		whole = max(whole, b->head);
-	if (!discard)
-		atomic64_set(&run->file_size, start + whole);
-	b->len = 0;
-	b->head = 0;
-	return err;
-}
-
-/* Make room for a block of @len bytes. */
-static int writer_room(struct ksnif_run *run, size_t len)
-{
-	if (run->batch.len + len <= WRITER_BATCH_SIZE)
+	if (run->settings.format == KSNIF_FORMAT_PCAP)
 		return 0;
-	return writer_write(run);
+	for (; run->described < n; run->described++) {
+		struct ksnif_iface *iface = run->ifaces[run->described];
+		u8 *to = writer_block(run, &err);
+
+		if (err)
+			return err;
+		run->batch.len += ksnif_pcapng_interface(to, iface->name, iface->linktype);
+	}
+	return 0;
 }
 
-/* Put the interface's block into the batch, if it is in no batch yet. */
-static void writer_describe(struct ksnif_run *run, struct ksnif_iface *iface)
-{
-	struct ksnif_batch *b = &run->batch;
-
-	if (iface->described || run->settings.format == KSNIF_FORMAT_PCAP)
-		return;
-	b->len += ksnif_pcapng_interface(b->buf + b->len, iface->name, iface->linktype);
-	iface->id = run->described++;
-	iface->described = true;
-}
-
-/* The file's header, and the block of a device captured by name. */
+/* The file's header. */
 static void writer_header(struct ksnif_run *run)
 {
 	struct ksnif_batch *b = &run->batch;
@@ -132,90 +78,64 @@ static void writer_header(struct ksnif_run *run)
 		return;
 	run->started = true;
 	if (run->settings.format == KSNIF_FORMAT_PCAP) {
-		b->len += ksnif_pcap_header(b->buf, run->linktype);
+		b->len = ksnif_pcap_header(b->buf, run->linktype);
+		b->end = b->len;	/* it does not tell its length as a block does */
 	} else {
-		b->len += ksnif_pcapng_section(b->buf);
-		if (run->named)
-			writer_describe(run, run->named);
+		b->len = ksnif_pcapng_section(b->buf);
 	}
-	b->head = b->len;
-}
-
-static int writer_add(struct ksnif_run *run, struct ksnif_record *rec)
-{
-	struct ksnif_batch *b = &run->batch;
-	int err;
-
-	err = writer_room(run, rec->caplen + KSNIF_PACKET_OVERHEAD + KSNIF_BLOCK_MAX);
-	if (err)
-		return err;
-	writer_describe(run, rec->iface);
-	if (run->settings.format == KSNIF_FORMAT_PCAP)
-		b->len += ksnif_pcap_packet(b->buf + b->len, rec);
-	else
-		b->len += ksnif_pcapng_packet(b->buf + b->len, rec, rec->iface->id);
-	rec->end = b->len;
-	b->last = rec->next;
-	return 0;
+	b->since = jiffies - WRITER_PAGE_DELAY - 1;	/* nobody likes to see an empty file */
 }
 
 /*
- * Write everything that is queued now. What comes later wakes the writer again. On an error
- * the records that were taken and not written are in batch.first.
+ * Write everything that is queued now; what comes later wakes the writer again. @all: also what
+ * does not fill a page.
  */
-static int writer_drain(struct ksnif_run *run)
+static int writer_drain(struct ksnif_run *run, bool all)
 {
 	struct ksnif_batch *b = &run->batch;
+	struct ksnif_span span;
 	int err;
 
 	writer_header(run);
-	b->first = ksnif_queue_take(run->queue);
-	b->last = b->first;
-	while (b->last) {
-		err = writer_add(run, b->last);
-		if (err)
-			return err;
+	ksnif_queue_look(run->queue);
+	/* after the look: the interface of each packet it saw has its number */
+	err = writer_describe(run);
+	while (!err && ksnif_queue_next(run->queue, &span)) {
+		err = ksnif_batch_add(run, &span);
+		ksnif_queue_release(run->queue, &span);
 		cond_resched();
 	}
-	return b->len ? writer_write(run) : 0;
-}
-
-static int writer_statistics(struct ksnif_run *run, struct ksnif_iface *iface)
-{
-	struct ksnif_batch *b = &run->batch;
-	struct ksnif_stats st = {};
-	int err;
-
-	ksnif_stats_iface(iface, &st);
-	/* libpcap refuses a file without any interface block */
-	if (!st.received && !iface->described && (iface != run->unknown || run->described))
-		return 0;
-	err = writer_room(run, 2 * KSNIF_BLOCK_MAX);
 	if (err)
 		return err;
-	writer_describe(run, iface);
-	b->len += ksnif_pcapng_statistics(b->buf + b->len, iface->id, ktime_get_real_ns(), &st);
-	return 0;
+	if (all || run->file.align == 1 || time_after(jiffies, b->since + WRITER_PAGE_DELAY))
+		err = ksnif_batch_write(run);
+	if (ksnif_queue_more(run->queue) || b->len != b->written)
+		ksnif_writer_wake(run, KSNIF_WAKE_SOON);
+	return err;
 }
 
-/* At stop: blocks of interfaces that no packet was written of, and all statistics. */
+/* At stop, when the hook is gone: what was counted of each interface. */
 static int writer_trailer(struct ksnif_run *run)
 {
-	struct ksnif_iface *iface;
+	struct ksnif_batch *b = &run->batch;
+	unsigned int i;
 	int err;
 
 	if (run->settings.format == KSNIF_FORMAT_PCAP)
-		return 0;
+		return ksnif_batch_write(run);
+	if (!ksnif_iface_count(run))
+		ksnif_iface_unknown(run);	/* libpcap refuses a file without any interface */
+	err = writer_describe(run);
+	for (i = 0; !err && i < run->described; i++) {
+		struct ksnif_stats st = {};
+		u8 *to = writer_block(run, &err);
 
-	/* the hook is gone: nobody adds interfaces any more */
-	list_for_each_entry(iface, &run->ifaces, list) {
-		if (iface == run->unknown)
-			continue;
-		err = writer_statistics(run, iface);
 		if (err)
-			return err;
+			break;
+		ksnif_stats_iface(run->ifaces[i], &st);
+		b->len += ksnif_pcapng_statistics(to, i, ktime_get_real_ns(), &st);
 	}
-	return writer_statistics(run, run->unknown) ?: writer_write(run);
+	return err ?: ksnif_batch_write(run);
 }
 
 /* The first error is the run's. Two mean something else in an answer to stop or flush. */
@@ -240,31 +160,32 @@ static void writer_sync(struct ksnif_run *run)
 	writer_synced(run, ksnif_file_sync(&run->file));
 }
 
-/*
- * Nothing more can be written: what is queued is lost, and what was accepted of a record or
- * block that is not whole is cut off.
- */
-static void writer_give_up(struct ksnif_run *run)
+/* Is there more in the file than whole blocks that count? */
+static bool writer_ragged(struct ksnif_run *run)
 {
-	struct ksnif_batch *b = &run->batch;
-	loff_t whole;
+	return run->file.pos != atomic64_read(&run->file_size) || run->file.align > 1;
+}
 
-	writer_drop(run, b->first, NULL);
-	writer_drop(run, ksnif_queue_take(run->queue), NULL);
-	b->first = NULL;
-	b->last = NULL;
-	whole = atomic64_read(&run->file_size);
-	if (run->file.file && run->file.pos != whole && ksnif_file_cut(&run->file, whole))
-		run->torn = true;
+/* Cut the file back to the last whole block: off with padding and what was accepted in part. */
+static int writer_cut(struct ksnif_run *run)
+{
+	if (!run->file.file || !writer_ragged(run))
+		return 0;
+	return ksnif_file_cut(&run->file, atomic64_read(&run->file_size));
 }
 
 /* The last thing a writer does. The hook is unregistered. */
 static void writer_end(struct ksnif_run *run)
 {
+	int err;
+
 	if (!run->error)
 		writer_failed(run, writer_trailer(run));
 	if (run->error)
-		writer_give_up(run);
+		ksnif_batch_drop(run);
+	err = writer_cut(run);
+	run->torn = err != 0;
+	writer_failed(run, err);
 	writer_sync(run);
 	if (run->file.file)
 		writer_synced(run, ksnif_file_close(&run->file));
@@ -281,7 +202,7 @@ static bool writer_pass(struct ksnif_run *run, bool sync)
 	/* what the hook has counted as captured, it has queued */
 	if (stopping || flushing)
 		synchronize_net();
-	writer_failed(run, writer_drain(run));
+	writer_failed(run, writer_drain(run, sync || flushing || stopping));
 	if (sync || flushing)
 		writer_sync(run);
 
@@ -328,17 +249,8 @@ void ksnif_writer_rest(struct ksnif_run *run)
 	cancel_delayed_work(&run->sync);
 }
 
-/* 0 or -ENOMEM. */
-int ksnif_writer_init(struct ksnif_run *run)
+void ksnif_writer_init(struct ksnif_run *run)
 {
 	INIT_DELAYED_WORK(&run->work, writer_work);
 	INIT_DELAYED_WORK(&run->sync, writer_sync_work);
-	run->batch.buf = kvmalloc(WRITER_BATCH_SIZE, GFP_KERNEL);
-	return run->batch.buf ? 0 : -ENOMEM;
-}
-
-/* The work does not run. */
-void ksnif_writer_free(struct ksnif_run *run)
-{
-	kvfree(run->batch.buf);
 }
