@@ -10,7 +10,7 @@ MAKEFLAGS   += --no-builtin-rules --no-print-directory
 
 ## KDIR: kernel build tree for `make` and `make install` (this machine's kernel)
 ## KERNEL: kernel of the VM: 6.1, 6.12, debug-6.1, debug-6.12, kcsan-6.12, or /path/bzImage with its KDIR=
-## CONFIG: queue of the module: list (ring comes with a later release)
+## CONFIG: queue of the module: list or ring (per-CPU, lock-free)
 ## RUN: vmtest: only the tests that match this regular expression
 ## DEBUG_KERNEL: vmtest: the torture set runs on this kernel instead, such as debug-6.1
 ## SCRIPT: vm-run: the shell script to run in the VM

@@ -13,9 +13,10 @@
 #define ANY_DEVICE	"any"
 
 /*
- * Limit of queue_size on this machine and the text that names it. KUnit of 6.1 runs the
- * module's tests before its init: hence a first value.
+ * Limits of queue_size on this machine and the text that names them. KUnit of 6.1 runs the
+ * module's tests before its init: hence first values.
  */
+static u64 queue_size_min __ro_after_init = KSNIF_QUEUE_SIZE_MIN;
 static u64 queue_size_max __ro_after_init = KSNIF_QUEUE_SIZE_MAX;
 static char queue_size_text[64] __ro_after_init;
 
@@ -23,8 +24,11 @@ static char queue_size_text[64] __ro_after_init;
 void __init ksnif_settings_limits(void)
 {
 	queue_size_max = min_t(u64, KSNIF_QUEUE_SIZE_MAX, (u64)totalram_pages() * PAGE_SIZE / 4);
-	scnprintf(queue_size_text, sizeof(queue_size_text), "queue_size: must be %u..%llu",
-		  KSNIF_QUEUE_SIZE_MIN, queue_size_max);
+	queue_size_min = max_t(u64, KSNIF_QUEUE_SIZE_MIN, ksnif_queue_least());
+	/* hundreds of CPUs' rings may need more than a quarter of a small machine */
+	queue_size_max = max(queue_size_min, queue_size_max);
+	scnprintf(queue_size_text, sizeof(queue_size_text), "queue_size: must be %llu..%llu",
+		  queue_size_min, queue_size_max);
 }
 
 /* Set the defaults. 0 or -ENOMEM. */
@@ -33,7 +37,7 @@ int ksnif_settings_init(struct ksnif_settings *s)
 	strscpy(s->device_name, ANY_DEVICE, sizeof(s->device_name));
 	s->family = KSNIF_IP_FAMILY_INET;
 	s->snaplen = KSNIF_SNAPLEN_MAX;
-	s->queue_size = min_t(u64, 16 << 20, queue_size_max);
+	s->queue_size = clamp_t(u64, 16 << 20, queue_size_min, queue_size_max);
 	s->format = KSNIF_FORMAT_PCAPNG;
 	s->io = KSNIF_IO_BUFFERED;
 	s->sync_interval = 0;
@@ -125,7 +129,8 @@ int ksnif_change_number(struct ksnif_change *change, int attr, u64 value,
 {
 	int err = ksnif_attr_check_number(&ksnif_capture_attrs[attr], value);
 
-	if (!err && attr == KSNIF_A_CAPTURE_QUEUE_SIZE && value > queue_size_max)
+	if (!err && attr == KSNIF_A_CAPTURE_QUEUE_SIZE &&
+	    (value < queue_size_min || value > queue_size_max))
 		err = -ERANGE;
 	if (err)
 		return ksnif_refuse(extack, err, ksnif_settings_refusal(attr));
