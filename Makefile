@@ -21,6 +21,7 @@ MAKEFLAGS   += --no-builtin-rules --no-print-directory
 ## ACCEL: kvm or tcg (kvm if it works here)
 ## ICOUNT: 1: the VM's clock counts instructions (tcg only)
 ## GDB: shell: 1: wait for gdb before the kernel starts
+## IO: tests: auto has captures write past the page cache where they can (buffered)
 ## SEED: seed of the tests that choose at random
 ## MIRROR: a Debian mirror, on systems that are not Debian
 ## UPDATE: fetch: 1: take the newest packages, not those of the last time

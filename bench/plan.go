@@ -34,6 +34,6 @@ func PlanOf(part string) (Plan, error) {
 	}
 	return Plan{
 		Part: part, BufferKB: 16 << 10, Sizes: []int{60, 576, 1496, 0}, Snaplens: []int{96, 1500, 0},
-		Burst: 4096, Bursts: 10, Repeats: 5,
+		Burst: 4096, Bursts: 50, Repeats: 5,
 	}, nil
 }

@@ -121,8 +121,6 @@ func remedy(command string, e *genl.Error) string {
 		switch e.Err {
 		case unix.EBUSY:
 			return "run ksnifctl stop first"
-		case unix.EOPNOTSUPP:
-			return "use buffered or discard"
 		case unix.EINPROGRESS:
 			return "try again"
 		}

@@ -134,9 +134,9 @@ func TestRefusals(t *testing.T) {
 			"set logfile /" + strings.Repeat("x", 59) + "…: must be 1..4095 bytes",
 		},
 		{
-			[]string{"set", "io", "direct"},
-			kernel("set", "io", "io: direct and auto are not supported yet", unix.EOPNOTSUPP),
-			"set io direct: direct and auto are not supported yet: use buffered or discard",
+			[]string{"start"},
+			kernel("start", "", "io: the file system cannot do direct I/O: set io auto or buffered", unix.EINVAL),
+			"start: io buffered: the file system cannot do direct I/O: set io auto or buffered",
 		},
 		{
 			[]string{"set", "device_name", "io", "io", "direct"}, // a value that is a setting's name

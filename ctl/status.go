@@ -28,7 +28,8 @@ failed (errno says why). unsynced yes means that the disk reported an error
 late: the file may hold fewer packets than written says. torn yes means that the
 file could not be cut back after an error: its last packet may be incomplete.
 flush_wanted counts the flushes asked for since the start, flush_done says up to
-which of them all is on disk. runs counts the starts.`,
+which of them all is on disk. runs counts the starts. io_used says how the file
+is written, where io is auto.`,
 		Example: `  ksnifctl status
   ksnifctl status --watch
   ksnifctl status --json | jq -r .state`,
@@ -142,7 +143,12 @@ func captureFields() []field {
 		numberField("file_size", func(c *genl.Capture) uint64 { return c.FileSize }),
 		numberField("flush_wanted", func(c *genl.Capture) uint64 { return c.FlushWanted }),
 		numberField("flush_done", func(c *genl.Capture) uint64 { return c.FlushDone }),
-		numberField("runs", func(c *genl.Capture) uint64 { return uint64(c.Runs) }))
+		numberField("runs", func(c *genl.Capture) uint64 { return uint64(c.Runs) }),
+		field{
+			name:    "io_used",
+			value:   func(c *genl.Capture) any { return c.IOUsed.String() },
+			display: func(c *genl.Capture) string { return c.IOUsed.String() },
+		})
 }
 
 func numberField(name string, number func(c *genl.Capture) uint64) field {

@@ -54,6 +54,8 @@ type Capture struct {
 	FlushWanted, FlushDone uint64
 	// Runs counts the starts since the module was loaded.
 	Runs uint32
+	// IOUsed is what became of IO in the current or last run: never IOAuto.
+	IOUsed IO
 }
 
 // Stats are a capture's counters, in packets since the last start.

@@ -146,6 +146,7 @@ func captureAttributes(ae *netlink.AttributeEncoder) {
 	ae.Uint64(AttrCaptureFlushWanted, 1<<34)
 	ae.Uint64(AttrCaptureFlushDone, 1<<34-1)
 	ae.Uint32(AttrCaptureRuns, 1<<31)
+	ae.Uint32(AttrCaptureIOUsed, 1)
 }
 
 func wantCapture() *Capture {
@@ -153,7 +154,7 @@ func wantCapture() *Capture {
 		Name: "default", DeviceName: "any", Family: IPFamilyIP, Logfile: "/var/log/ksnif.pcapng", Snaplen: 96,
 		QueueSize: 1 << 32, Format: FormatPcap, IO: IODiscard, State: StateFailed, Errno: unix.ENOSPC,
 		Unsynced: true, Torn: true, FileSize: 1 << 33, SyncInterval: 60,
-		FlushWanted: 1 << 34, FlushDone: 1<<34 - 1, Runs: 1 << 31,
+		FlushWanted: 1 << 34, FlushDone: 1<<34 - 1, Runs: 1 << 31, IOUsed: IODirect,
 	}
 }
 

@@ -59,6 +59,7 @@ const (
 	AttrCaptureFlushWanted  = 15
 	AttrCaptureFlushDone    = 16
 	AttrCaptureRuns         = 17
+	AttrCaptureIOUsed       = 18
 )
 
 // captureAttrs names the attributes by their numbers.
@@ -80,6 +81,7 @@ var captureAttrs = []string{
 	AttrCaptureFlushWanted:  "flush_wanted",
 	AttrCaptureFlushDone:    "flush_done",
 	AttrCaptureRuns:         "runs",
+	AttrCaptureIOUsed:       "io_used",
 }
 
 // Numbers of the attributes of set stats.
@@ -200,9 +202,9 @@ type IO uint32
 const (
 	// IOBuffered: Through the page cache.
 	IOBuffered IO = 0
-	// IODirect: Past the page cache; not supported yet.
+	// IODirect: Past the page cache; pcapng only, and only where the file system can.
 	IODirect IO = 1
-	// IOAuto: direct where the file system can, else buffered; not supported yet.
+	// IOAuto: direct where the file system and the format can, else buffered.
 	IOAuto IO = 2
 	// IODiscard: The whole way, but no file; packets are counted as discarded.
 	IODiscard IO = 3

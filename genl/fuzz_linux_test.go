@@ -87,6 +87,7 @@ func encodeCapture(ae *netlink.AttributeEncoder, c *Capture) {
 	ae.Uint64(AttrCaptureFlushWanted, c.FlushWanted)
 	ae.Uint64(AttrCaptureFlushDone, c.FlushDone)
 	ae.Uint32(AttrCaptureRuns, c.Runs)
+	ae.Uint32(AttrCaptureIOUsed, uint32(c.IOUsed))
 }
 
 // FuzzDecodeStats: a dump's message and a single one say the same, and what was read survives another round.

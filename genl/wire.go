@@ -143,6 +143,8 @@ func (c *Capture) decode(ad *netlink.AttributeDecoder) {
 		c.FlushDone = ad.Uint64()
 	case AttrCaptureRuns:
 		c.Runs = ad.Uint32()
+	case AttrCaptureIOUsed:
+		c.IOUsed = IO(ad.Uint32())
 	}
 }
 

@@ -50,6 +50,22 @@ static void batch_count(struct ksnif_run *run, u32 id, u64 n, enum ksnif_fate fa
 	ksnif_queue_done(run->queue, n);
 }
 
+/* Bytes of whole packets of one interface at the beginning of @len bytes of blocks; adds to @n. */
+static size_t batch_alike(u64 format, const u8 *data, size_t len, u32 id, u64 *n)
+{
+	size_t at = 0;
+
+	while (at < len) {
+		struct ksnif_block block = ksnif_block_read(format, data + at);
+
+		if (!block.packet || block.id != id || at + block.len > len)
+			break;
+		at += block.len;
+		++*n;
+	}
+	return at;
+}
+
 /*
  * Count the packets of blocks that end at or before @accepted, a place in the file. @data are
  * whole blocks, the first perhaps without its beginning, that go to @start in the file.
@@ -59,28 +75,34 @@ static loff_t batch_account(struct ksnif_run *run, const u8 *data, loff_t start,
 			    loff_t accepted, enum ksnif_fate fate)
 {
 	struct ksnif_batch *b = &run->batch;
-	struct ksnif_block block;
-	loff_t whole = start;
+	u64 format = run->settings.format, n = 0;
+	loff_t whole = start, end = b->end, stop = start + len;
+	struct ksnif_block block = { .packet = b->packet, .id = b->id };
 	u32 id = b->id;
-	u64 n = 0;
 
-	while (b->end <= accepted) {
-		if (b->packet && b->id != id) {
+	while (end <= accepted) {
+		if (unlikely(block.id != id)) {
 			batch_count(run, id, n, fate);
-			id = b->id;
+			id = block.id;
 			n = 0;
 		}
-		n += b->packet;
-		b->packet = false;
-		whole = b->end;
-		if (b->end >= start + len)
+		n += block.packet;
+		block.packet = false;
+		whole = end;
+		if (end < stop) {
+			end += batch_alike(format, data + (end - start),
+					   min(accepted, stop) - end, id, &n);
+			whole = end;
+		}
+		if (end >= stop)
 			break;
-		ksnif_block_read(run->settings.format, data + (b->end - start), &block);
-		b->end += block.len;
-		b->packet = block.packet;
-		b->id = block.id;
+		block = ksnif_block_read(format, data + (end - start));
+		end += block.len;
 	}
 	batch_count(run, id, n, fate);
+	b->end = end;
+	b->packet = block.packet;
+	b->id = block.id;
 	return whole;
 }
 

@@ -55,6 +55,9 @@ static int capture_may_start(struct ksnif_capture *cap, struct netlink_ext_ack *
 	if (cap->settings.format == KSNIF_FORMAT_PCAP && ksnif_settings_any_device(&cap->settings))
 		return ksnif_refuse(extack, -EINVAL,
 				    "format: pcap needs a device_name other than any");
+	if (cap->settings.format == KSNIF_FORMAT_PCAP && cap->settings.io == KSNIF_IO_DIRECT)
+		return ksnif_refuse(extack, -EINVAL,
+				    "format: pcap cannot be written with io direct: set io auto");
 	return 0;
 }
 
@@ -69,15 +72,13 @@ static void capture_publish(struct ksnif_capture *cap, struct ksnif_run *run)
 
 	rtnl_lock();
 	mutex_lock(&cap->lock);
-	if (run->named)
-		ksnif_device_bind_named(run, cap->net);
 	old = cap->run;
 	cap->run = run;
 	cap->state = KSNIF_STATE_RUNNING;
 	cap->runs++;
 	cap->stop_owed = false;
 	kref_get(&cap->ref);	/* the writer's */
-	smp_store_release(&run->armed, true); /* pairs with hook_fn() */
+	ksnif_device_arm(run, cap->net);
 	ksnif_writer_wake(run, KSNIF_WAKE_NOW);	/* for the file's header */
 	ksnif_netlink_event(cap, KSNIF_CMD_STARTED);
 	mutex_unlock(&cap->lock);
@@ -117,7 +118,7 @@ static int capture_start(struct ksnif_capture *cap, unsigned long deadline,
 	err = ksnif_run_file(run, KSNIF_STEP_OPEN, deadline, extack);
 	if (err)
 		goto err_free;
-	err = ksnif_hook_register(net, run);	/* sees nothing until armed */
+	err = ksnif_hook_register(net, run);	/* takes nothing until armed */
 	if (err)
 		goto err_close;
 	err = ksnif_run_file(run, KSNIF_STEP_EMPTY, deadline, extack);
@@ -385,6 +386,7 @@ int ksnif_capture_status(struct ksnif_capture *cap, struct ksnif_status *st,
 	st->runs = cap->runs;
 	if (cap->run) {
 		st->file_size = atomic64_read(&cap->run->file_size);
+		st->io_used = ksnif_run_io(cap->run);
 		st->flush_wanted = cap->run->flush_wanted;
 		st->flush_done = READ_ONCE(cap->run->flush_done);
 	}

@@ -46,22 +46,6 @@ static ksnif_injectable struct ksnif_iface *ksnif_iface_alloc(const char *name, 
 
 KSNIF_INJECT(ksnif_iface_alloc, NULL);
 
-static struct hlist_head *iface_head(struct ksnif_run *run, int ifindex)
-{
-	return &run->iface_hash[ifindex % ARRAY_SIZE(run->iface_hash)];
-}
-
-static struct ksnif_iface *iface_find(struct ksnif_run *run, int ifindex)
-{
-	struct ksnif_iface *iface;
-
-	hlist_for_each_entry_rcu(iface, iface_head(run, ifindex), node,
-				 lockdep_is_held(&run->iface_lock))
-		if (iface->ifindex == ifindex)
-			return iface;
-	return NULL;
-}
-
 static void iface_free(struct ksnif_iface *iface)
 {
 	free_percpu(iface->hook);
@@ -99,10 +83,10 @@ struct ksnif_iface *ksnif_iface_add(struct ksnif_run *run, const struct net_devi
 	iface->ifindex = dev->ifindex;
 
 	spin_lock_bh(&run->iface_lock);
-	other = iface_find(run, dev->ifindex);
+	other = ksnif_iface_find(run, dev->ifindex);
 	if (!other && run->iface_count < run->iface_max) {
 		iface_number(run, iface);
-		hlist_add_head_rcu(&iface->node, iface_head(run, iface->ifindex));
+		hlist_add_head_rcu(&iface->node, ksnif_iface_head(run, iface->ifindex));
 		other = iface;
 	}
 	spin_unlock_bh(&run->iface_lock);
@@ -129,14 +113,14 @@ struct ksnif_iface *ksnif_iface_unknown(struct ksnif_run *run)
 }
 
 /*
- * Interface of the device a packet came in on; run->unknown if it is new and there is no
- * memory to describe it, or no room for one more. Hook: under RCU, BH disabled.
+ * Interface of a device that has none yet; run->unknown if there is no memory to describe it, or
+ * no room for one more. Hook: under RCU, BH disabled.
  */
-struct ksnif_iface *ksnif_iface_get(struct ksnif_run *run, const struct net_device *dev)
+struct ksnif_iface *ksnif_iface_new(struct ksnif_run *run, const struct net_device *dev)
 {
-	struct ksnif_iface *iface = iface_find(run, dev->ifindex);
+	struct ksnif_iface *iface = NULL;
 
-	if (unlikely(!iface) && READ_ONCE(run->iface_count) < run->iface_max)
+	if (READ_ONCE(run->iface_count) < run->iface_max)
 		iface = ksnif_iface_add(run, dev, GFP_NOWAIT | __GFP_NOWARN | __GFP_NOMEMALLOC);
 	return iface ?: ksnif_iface_unknown(run);
 }
@@ -172,7 +156,7 @@ static void iface_forget(struct ksnif_run *run, int ifindex)
 	struct ksnif_iface *iface;
 
 	spin_lock_bh(&run->iface_lock);
-	iface = iface_find(run, ifindex);
+	iface = ksnif_iface_find(run, ifindex);
 	if (iface)
 		hlist_del_init_rcu(&iface->node);
 	spin_unlock_bh(&run->iface_lock);
@@ -184,22 +168,26 @@ static bool device_bind(struct ksnif_run *run, const struct net_device *dev)
 	if (run->settings.format == KSNIF_FORMAT_PCAP &&
 	    ksnif_device_linktype(dev) != run->linktype)
 		return false;
-	WRITE_ONCE(run->ifindex, dev->ifindex);
+	smp_store_release(&run->ifindex, dev->ifindex); /* pairs with hook_any() */
 	return true;
 }
 
 /*
- * Capture the device that was named, as the run is published. It is run->named's, unless that
- * went, or became one of another type, since it was looked up.
+ * From here on the hook takes packets: the run is complete. Of a device that was named, this one
+ * is run->named's, unless that went, or became one of another type, since it was looked up.
  */
-void ksnif_device_bind_named(struct ksnif_run *run, struct net *net)
+void ksnif_device_arm(struct ksnif_run *run, struct net *net)
 {
-	const struct net_device *dev = __dev_get_by_name(net, run->settings.device_name);
+	const struct net_device *dev;
 
+	if (!run->named) {
+		smp_store_release(&run->ifindex, KSNIF_ANY_DEVICE); /* pairs with hook_any() */
+		return;
+	}
+	dev = __dev_get_by_name(net, run->settings.device_name);
 	if (!dev || dev->ifindex != run->named->ifindex ||
 	    ksnif_device_linktype(dev) != run->named->linktype)
 		iface_forget(run, run->named->ifindex);
-	run->ifindex = KSNIF_NO_DEVICE;
 	if (dev)
 		device_bind(run, dev);
 }

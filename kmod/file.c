@@ -6,6 +6,7 @@
  * file that a user named.
  */
 #include <linux/cred.h>
+#include <linux/falloc.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/fsnotify.h>
@@ -18,6 +19,9 @@
 
 /* How long to wait before asking a frozen file system again. */
 #define FILE_FROZEN_WAIT	(HZ / 10)
+
+/* Bytes that direct I/O has allocated ahead of what it writes. */
+#define FILE_AHEAD		(16 * 1024 * 1024)
 
 /* The files being written, whatever the namespace. A file is in here from open to close. */
 static DEFINE_MUTEX(files_lock);
@@ -165,6 +169,38 @@ static void file_await_thaw(struct file *file)
 	file_end_write(file);
 }
 
+/*
+ * Can the file be written past the page cache, by whole pages? Some file systems say so for each
+ * file; the others are believed.
+ */
+bool ksnif_file_can_direct(const struct ksnif_file *f)
+{
+	struct kstat stat;
+
+	if (!(f->file->f_mode & FMODE_CAN_ODIRECT))
+		return false;
+	if (vfs_getattr(&f->file->f_path, &stat, STATX_DIOALIGN, AT_STATX_DONT_SYNC))
+		return false;
+	return !(stat.result_mask & STATX_DIOALIGN) ||
+	       (stat.dio_offset_align && PAGE_SIZE % stat.dio_offset_align == 0);
+}
+
+/*
+ * Have the file system find room for the next writes in one go; the file grows no longer by it.
+ * What it cannot find now the write itself will miss. The cut at the end gives back the rest.
+ */
+static void file_allocate_ahead(struct ksnif_file *f, u64 n)
+{
+	loff_t end = f->pos + n;
+
+	if (end <= f->ahead || !f->file->f_op->fallocate)
+		return;
+	file_start_write_patiently(f->file);
+	f->file->f_op->fallocate(f->file, FALLOC_FL_KEEP_SIZE, f->pos, n + FILE_AHEAD);
+	file_end_write(f->file);
+	f->ahead = end + FILE_AHEAD;
+}
+
 /* One write; kernel_write() would wait for a thaw uninterruptibly. */
 static ksnif_injectable ssize_t ksnif_file_write_once(struct ksnif_file *f, struct iov_iter *from)
 {
@@ -215,11 +251,17 @@ int ksnif_file_write(struct ksnif_file *f, struct iov_iter *from)
 
 		if (!n)
 			return -EFBIG;
+		if (f->align > 1)
+			file_allocate_ahead(f, n);
 		iov_iter_truncate(from, n);
 		ret = ksnif_file_write_once(f, from);
 		if (ret < 0) {
-			/* one that was accepted and could not be synced has grown the file */
-			f->pos = max(f->pos, i_size_read(file_inode(f->file)));
+			/*
+			 * One that was accepted and could not be synced has grown the file; with
+			 * direct I/O the padding of an earlier one may have, too.
+			 */
+			if (f->align == 1)
+				f->pos = max(f->pos, i_size_read(file_inode(f->file)));
 			return ret;
 		}
 		if (!ret)

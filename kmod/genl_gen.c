@@ -153,6 +153,12 @@ const struct ksnif_attr ksnif_capture_attrs[KSNIF_A_CAPTURE_MAX + 1] = {
 		.name = "runs",
 		.type = KSNIF_ATTR_U32,
 	},
+	[KSNIF_A_CAPTURE_IO_USED] = {
+		.name = "io_used",
+		.type = KSNIF_ATTR_ENUM,
+		.names = ksnif_io_names,
+		.max = 3ULL,
+	},
 };
 
 const struct ksnif_attr ksnif_stats_attrs[KSNIF_A_STATS_MAX + 1] = {

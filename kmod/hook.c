@@ -13,62 +13,57 @@
 #define HOOK_LINK_MAX	(ETH_HLEN + 8)
 
 /*
- * Bytes that a packet of an Ethernet device has of link-layer header. Where what lies before the
- * IP header is none, one is made in @made, with the right EtherType, and the addresses if they
- * are there: a packet that the stack looped back before it got a header (multicast to oneself)
- * has none, and one that IPsec or segment routing decapsulated has more than that in between.
+ * Make a link-layer header with the right EtherType, and the addresses if they are there: a packet
+ * that the stack looped back before it got one (multicast to oneself) has none, and one that IPsec
+ * or segment routing decapsulated has more than that before its IP header.
  */
-static u32 hook_link(const struct ksnif_iface *iface, const struct sk_buff *skb,
-		     struct ethhdr *made)
+static void hook_make_link(const struct sk_buff *skb, u8 *to, u32 n)
 {
-	int gap = 0;
+	struct ethhdr eth = { .h_proto = skb->protocol };
 
-	made->h_proto = 0;
-	if (iface->linktype != KSNIF_LINKTYPE_ETHERNET)
-		return 0;
-	if (skb_mac_header_was_set(skb))
-		gap = skb_network_header(skb) - skb_mac_header(skb);
-	if (likely(gap >= ETH_HLEN && gap <= HOOK_LINK_MAX))
-		return gap;
-	memset(made, 0, sizeof(*made));
-	if (gap > HOOK_LINK_MAX)
-		memcpy(made, skb_mac_header(skb), 2 * ETH_ALEN);
-	made->h_proto = skb->protocol;
-	return sizeof(*made);
+	if (skb_mac_header_was_set(skb) &&
+	    skb_network_header(skb) - skb_mac_header(skb) > HOOK_LINK_MAX)
+		memcpy(&eth, skb_mac_header(skb), 2 * ETH_ALEN);
+	memcpy(to, &eth, n);
 }
 
-/* Copy @n bytes of the packet, its link-layer header first; false if it has not got as many. */
-static bool hook_copy(const struct sk_buff *skb, const struct ethhdr *made, u32 link_len,
-		      u8 *to, u32 n)
+/*
+ * Copy @n bytes of the packet, of which @link are its link-layer header; if that is @made, there
+ * is none in the skb. False if the skb has not got as many.
+ */
+static __always_inline bool hook_copy(const struct sk_buff *skb, int link, bool made, u8 *to, int n)
 {
-	int from = skb_network_offset(skb);
-	u32 head = 0;
+	int from = skb_network_offset(skb) - link;
 
-	if (unlikely(made->h_proto)) {
-		head = min(n, link_len);
-		memcpy(to, made, head);
-	} else {
-		from -= link_len;
+	if (made) {
+		link = min(n, link);
+		hook_make_link(skb, to, link);
+		to += link;
+		n -= link;
+		from = skb_network_offset(skb);
 	}
-	return !skb_copy_bits(skb, from, to + head, n - head);
+	if (unlikely(from + n > (int)skb_headlen(skb)))
+		return !skb_copy_bits(skb, from, to, n);
+	memcpy(to, skb->data + from, n);	/* as that would, for less */
+	return true;
 }
 
-/* BH disabled, under RCU. */
-static void hook_packet(struct ksnif_run *run, const struct sk_buff *skb,
-			const struct net_device *dev)
+/*
+ * Capture a packet with @link bytes of link-layer header. BH disabled, under RCU. @made and
+ * @format are constants: there is code for each.
+ */
+static __always_inline void hook_packet(struct ksnif_run *run, const struct sk_buff *skb,
+					struct ksnif_iface *iface, int link, const bool made,
+					const u64 format)
 {
-	struct ksnif_iface *iface = ksnif_iface_get(run, dev);
 	struct ksnif_hook_stats *st = this_cpu_ptr(iface->hook);
-	u64 format = run->settings.format;
+	enum ksnif_wake wake;
 	struct ksnif_packet pkt;
-	struct ethhdr made;
-	u32 link_len;
 	u8 *to;
 
 	ksnif_stats_count(st, KSNIF_A_STATS_RECEIVED);
-	link_len = hook_link(iface, skb, &made);
 	pkt.id = iface->id;
-	pkt.len = link_len + skb->len - skb_network_offset(skb);
+	pkt.len = link + skb->len - skb_network_offset(skb);
 	pkt.caplen = min(pkt.len, READ_ONCE(run->snaplen));
 	pkt.gap = st->gap;
 	pkt.size = ksnif_packet_size(format, pkt.caplen, pkt.gap);
@@ -81,7 +76,7 @@ static void hook_packet(struct ksnif_run *run, const struct sk_buff *skb,
 		return;
 	}
 
-	if (unlikely(!hook_copy(skb, &made, link_len, ksnif_packet_frame(format, to, &pkt),
+	if (unlikely(!hook_copy(skb, link, made, ksnif_packet_frame(format, to, &pkt),
 				pkt.caplen))) {
 		/* the skb's fragments hold less than its length says */
 		ksnif_queue_cancel(run->queue, to);
@@ -93,27 +88,65 @@ static void hook_packet(struct ksnif_run *run, const struct sk_buff *skb,
 
 	/* before the commit: the writer's counters must never be ahead of the hook's */
 	ksnif_stats_count(st, KSNIF_A_STATS_CAPTURED);
-	ksnif_writer_wake(run, ksnif_queue_commit(run->queue, to));
+	wake = ksnif_queue_commit(run->queue, to, format);
+	if (unlikely(wake != KSNIF_WAKE_NONE))
+		ksnif_writer_wake(run, wake);
 }
 
-static unsigned int hook_fn(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
+/* A packet without a link-layer header, of a device that has them. */
+static noinline void hook_packet_made(struct ksnif_run *run, const struct sk_buff *skb,
+				      struct ksnif_iface *iface)
 {
-	struct ksnif_run *run = priv;
-	int ifindex;
+	hook_packet(run, skb, iface, ETH_HLEN, true, run->settings.format);
+}
 
-	/* pairs with the release in capture_publish(): the run is complete once armed */
-	if (!smp_load_acquire(&run->armed))
-		return NF_ACCEPT;
-	ifindex = READ_ONCE(run->ifindex);
-	if (ifindex != KSNIF_ANY_DEVICE && ifindex != state->in->ifindex)
-		return NF_ACCEPT;
-
-	/* softirqs can preempt us in process context, and on PREEMPT_RT always */
+/* For a caller that softirqs can preempt: most are softirqs, or exclude them. */
+static noinline unsigned int hook_process(nf_hookfn *hook, void *priv, struct sk_buff *skb,
+					  const struct nf_hook_state *state)
+{
 	local_bh_disable();
-	ksnif_testpoint_hook();
-	hook_packet(run, skb, state->in);
+	hook(priv, skb, state);
 	local_bh_enable();
 	return NF_ACCEPT;
+}
+
+static __always_inline unsigned int hook_any(struct ksnif_run *run, struct sk_buff *skb,
+					     const struct nf_hook_state *state, const u64 format)
+{
+	struct ksnif_iface *iface;
+	int ifindex, link = 0;
+
+	/* pairs with ksnif_device_arm(): until then it is no device's, after that all is there */
+	ifindex = smp_load_acquire(&run->ifindex);
+	if (ifindex != KSNIF_ANY_DEVICE && ifindex != state->in->ifindex)
+		return NF_ACCEPT;
+	if (unlikely(!softirq_count()))
+		return hook_process(run->hooks->hook, run, skb, state);
+
+	ksnif_testpoint_hook();
+	iface = ksnif_iface_find(run, state->in->ifindex);
+	if (unlikely(!iface))
+		iface = ksnif_iface_new(run, state->in);
+	if (iface->linktype == KSNIF_LINKTYPE_ETHERNET) {
+		/* negative if the skb knows of none */
+		link = skb->network_header - skb->mac_header;
+		if (unlikely(link < ETH_HLEN || link > HOOK_LINK_MAX)) {
+			hook_packet_made(run, skb, iface);
+			return NF_ACCEPT;
+		}
+	}
+	hook_packet(run, skb, iface, link, false, format);
+	return NF_ACCEPT;
+}
+
+static unsigned int hook_pcapng(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
+{
+	return hook_any(priv, skb, state, KSNIF_FORMAT_PCAPNG);
+}
+
+static unsigned int hook_pcap(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
+{
+	return hook_any(priv, skb, state, KSNIF_FORMAT_PCAP);
 }
 
 /* Which of run->hooks are registered: both, or the one that family asks for. */
@@ -136,7 +169,7 @@ int ksnif_hook_register(struct net *net, struct ksnif_run *run)
 
 	for (i = 0; i < ARRAY_SIZE(pf); i++)
 		run->hooks[i] = (struct nf_hook_ops) {
-			.hook = hook_fn,
+			.hook = run->settings.format == KSNIF_FORMAT_PCAP ? hook_pcap : hook_pcapng,
 			.priv = run,
 			.pf = pf[i],
 			.hooknum = NF_INET_PRE_ROUTING,

@@ -2,7 +2,7 @@
 /*
  * ksnif: the packet's way and everything around it, station by station.
  *
- *   hook.c + pcapng.c   queue_list.c       writer.c + batch.c     file.c
+ *   hook.c + packet.h   queue_list.c       writer.c + batch.c     file.c
  *   PRE_ROUTING     --> bounded queue -->  aligned batches    --> capture file
  *   (softirq)           queue_ring.c       (workqueue)
  *
@@ -13,6 +13,7 @@
  *   device.c    which device is captured; the interfaces of a capture
  *   settings.c  settings: checks and texts
  *   stats.c     the counters, summed up
+ *   pcapng.c    what the file has beside packets
  *   netlink.c   the control interface; proc.c: the same through procfs
  *   testpoint.c where tests make it fail or wait, if built in
  *
@@ -43,6 +44,7 @@
 #include <linux/workqueue.h>
 
 #include "compat.h"
+#include "packet.h"
 #include "testpoint.h"
 #include "uapi/ksnif.h"
 
@@ -147,7 +149,14 @@ struct ksnif_stats {
 struct ksnif_iface;
 struct ksnif_run;
 
-void ksnif_stats_count(struct ksnif_hook_stats *st, int attr); /* BH disabled */
+/* Count one packet in the hook. BH disabled; @st is this CPU's, @attr KSNIF_A_STATS_*. */
+static inline void ksnif_stats_count(struct ksnif_hook_stats *st, int attr)
+{
+	u64_stats_update_begin(&st->syncp);
+	u64_stats_inc(&st->counters[KSNIF_COUNTER(attr)]);
+	u64_stats_update_end(&st->syncp);
+}
+
 void ksnif_stats_iface(struct ksnif_iface *iface, struct ksnif_stats *sum);
 void ksnif_stats_run(struct ksnif_run *run, struct ksnif_stats *sum);
 void ksnif_stats_cpu(struct ksnif_run *run, int cpu, struct ksnif_stats *sum);
@@ -175,8 +184,8 @@ struct ksnif_iface {
 #define KSNIF_NO_ID	U32_MAX
 
 u16 ksnif_device_linktype(const struct net_device *dev);
-void ksnif_device_bind_named(struct ksnif_run *run, struct net *net); /* RTNL, cap->lock */
-struct ksnif_iface *ksnif_iface_get(struct ksnif_run *run,
+void ksnif_device_arm(struct ksnif_run *run, struct net *net);	/* RTNL, cap->lock */
+struct ksnif_iface *ksnif_iface_new(struct ksnif_run *run,
 				    const struct net_device *dev); /* RCU, BH disabled */
 struct ksnif_iface *ksnif_iface_add(struct ksnif_run *run, const struct net_device *dev, gfp_t gfp);
 struct ksnif_iface *ksnif_iface_unknown(struct ksnif_run *run);	/* BH disabled or not */
@@ -200,18 +209,23 @@ struct ksnif_span {
 };
 
 /* A span of more than one packet is no longer than this. */
-#define KSNIF_SPAN_MAX	(1024 * 1024)
+#define KSNIF_SPAN_MAX	(4 * 1024 * 1024)
 
 struct ksnif_queue;
 
 u64 ksnif_queue_least(void);					/* smallest size, in bytes */
+void ksnif_queue_exit(void);					/* process, may sleep */
 struct ksnif_queue *ksnif_queue_alloc(u64 size, u64 format);	/* process, may sleep */
 void ksnif_queue_free(struct ksnif_queue *q);			/* no hook, no writer */
 u64 ksnif_queue_packets(struct ksnif_queue *q);			/* any context */
 /* BH disabled, any CPU, no other reserve on it before commit or cancel: */
+#ifdef CONFIG_KSNIF_RING_BUFFER
+#include "queue_ring.h"
+#else
 u8 *ksnif_queue_reserve(struct ksnif_queue *q, u32 size);
 void ksnif_queue_cancel(struct ksnif_queue *q, u8 *to);
-enum ksnif_wake ksnif_queue_commit(struct ksnif_queue *q, u8 *to);
+enum ksnif_wake ksnif_queue_commit(struct ksnif_queue *q, u8 *to, u64 format);
+#endif
 /* single consumer, process context: */
 void ksnif_queue_look(struct ksnif_queue *q);
 bool ksnif_queue_next(struct ksnif_queue *q, struct ksnif_span *span);
@@ -224,37 +238,14 @@ int ksnif_hook_register(struct net *net, struct ksnif_run *run);  /* process, ma
 void ksnif_hook_unregister(struct net *net, struct ksnif_run *run); /* process, may sleep */
 
 /* ---- pcapng.c: pure encoders, no allocation, no locks --------------------- */
-/* A packet on its way into the queue. */
-struct ksnif_packet {
-	u32 size;	/* bytes of its block: ksnif_packet_size() */
-	u32 id;		/* of its interface */
-	u32 caplen;	/* bytes kept */
-	u32 len;	/* of the packet, link-layer header included */
-	u64 gap;	/* packets of the interface dropped just before, on this CPU */
-};
-
-/* What the writer wants to know of a block. */
-struct ksnif_block {
-	u32 len;	/* bytes */
-	bool packet;
-	u32 id;		/* of a packet's interface */
-};
-
 size_t ksnif_pcapng_section(u8 *to);
 size_t ksnif_pcapng_interface(u8 *to, const char *name, u16 linktype);
 size_t ksnif_pcapng_statistics(u8 *to, u32 id, u64 time, const struct ksnif_stats *st);
 void ksnif_pcapng_padding(u8 *to, u32 len);
 size_t ksnif_pcap_header(u8 *to, u16 linktype);
 
-u32 ksnif_packet_size(u64 format, u32 caplen, u64 gap);
-u8 *ksnif_packet_frame(u64 format, u8 *to, const struct ksnif_packet *pkt);
-void ksnif_packet_stamp(u64 format, u8 *to, u64 ns);
-u64 ksnif_packet_time(u64 format, const u8 *from);
-void ksnif_block_read(u64 format, const u8 *from, struct ksnif_block *block);
-
-/* Longest block other than a packet and padding, and what a packet adds to its bytes at most. */
+/* Longest block other than a packet and padding. */
 #define KSNIF_BLOCK_MAX		256
-#define KSNIF_PACKET_OVERHEAD	64
 #define KSNIF_PADDING_MIN	16
 
 /* ---- file.c -------------------------------------------------------------- */
@@ -263,6 +254,7 @@ struct ksnif_file {
 	struct file *file;
 	loff_t pos;			/* where the next write goes */
 	unsigned int align;		/* of writes, in bytes: 1, or a page with direct I/O */
+	loff_t ahead;			/* with direct I/O there may be blocks up to here */
 	u64 limit;			/* the opener's RLIMIT_FSIZE */
 	struct list_head list;		/* in the list of files that no capture may open */
 };
@@ -270,6 +262,7 @@ struct ksnif_file {
 int ksnif_file_open(struct ksnif_file *f, const struct path *root, const char *path,
 		    struct netlink_ext_ack *extack);		/* as all below: a kthread */
 int ksnif_file_write(struct ksnif_file *f, struct iov_iter *from);	/* writer */
+bool ksnif_file_can_direct(const struct ksnif_file *f);
 int ksnif_file_sync(struct ksnif_file *f);			/* writer */
 int ksnif_file_empty(struct ksnif_file *f, const bool *unwanted);
 int ksnif_file_cut(struct ksnif_file *f, loff_t size);		/* writer */
@@ -323,8 +316,7 @@ struct ksnif_run {
 
 	/* the hook's */
 	struct nf_hook_ops hooks[2];	/* IPv4 and IPv6; family says which are registered */
-	bool armed;			/* the file is ready: take packets */
-	int ifindex;			/* device; written under rtnl and cap->lock */
+	int ifindex;			/* device, or none; written under rtnl and cap->lock */
 	u32 snaplen;			/* as in the settings; can change while running */
 	struct ksnif_queue *queue;
 	spinlock_t iface_lock;		/* protects the next three against other writers */
@@ -372,8 +364,26 @@ struct ksnif_status {
 	int error;
 	bool unsynced;
 	bool torn;
+	enum ksnif_io io_used;
 	u64 file_size, flush_wanted, flush_done, runs;
 };
+
+static inline struct hlist_head *ksnif_iface_head(struct ksnif_run *run, int ifindex)
+{
+	return &run->iface_hash[ifindex % ARRAY_SIZE(run->iface_hash)];
+}
+
+/* Interface of a device, or NULL. Under RCU or run->iface_lock; inline for the hook. */
+static inline struct ksnif_iface *ksnif_iface_find(struct ksnif_run *run, int ifindex)
+{
+	struct ksnif_iface *iface;
+
+	hlist_for_each_entry_rcu(iface, ksnif_iface_head(run, ifindex), node,
+				 lockdep_is_held(&run->iface_lock))
+		if (iface->ifindex == ifindex)
+			return iface;
+	return NULL;
+}
 
 /* Interfaces that are numbered: run->ifaces below that are complete, and stay. Any context. */
 static inline unsigned int ksnif_iface_count(const struct ksnif_run *run)
@@ -386,6 +396,7 @@ void ksnif_run_put(struct ksnif_run *run);
 int ksnif_run_find_device(struct ksnif_run *run, struct net *net, struct netlink_ext_ack *extack);
 int ksnif_run_file(struct ksnif_run *run, enum ksnif_step step, unsigned long deadline,
 		   struct netlink_ext_ack *extack);
+enum ksnif_io ksnif_run_io(const struct ksnif_run *run);
 void ksnif_run_result(const struct ksnif_run *run, struct ksnif_status *st);
 
 /* ---- capture.c ----------------------------------------------------------- */

@@ -118,7 +118,7 @@ static inline int queue_packet(struct ksnif_queue *q, u32 id, u32 size, enum ksn
 		err = PTR_ERR(to);
 	} else {
 		ksnif_packet_frame(KSNIF_FORMAT_PCAPNG, to, &pkt);
-		*wake = ksnif_queue_commit(q, to);
+		*wake = ksnif_queue_commit(q, to, KSNIF_FORMAT_PCAPNG);
 	}
 	local_bh_enable();
 	return err;
@@ -137,7 +137,7 @@ static inline u32 take_all(struct kunit *test, struct ksnif_queue *q, u32 id)
 		while (at < span.len) {
 			struct ksnif_block block;
 
-			ksnif_block_read(KSNIF_FORMAT_PCAPNG, span.data + at, &block);
+			block = ksnif_block_read(KSNIF_FORMAT_PCAPNG, span.data + at);
 			KUNIT_EXPECT_TRUE(test, block.packet);
 			KUNIT_EXPECT_EQ(test, block.id, id + n);
 			at += block.len;

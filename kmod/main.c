@@ -12,7 +12,7 @@ static int __init ksnif_init(void)
 	ksnif_settings_limits();
 	err = ksnif_capture_register();
 	if (err)
-		return err;
+		goto err_capture;
 	err = ksnif_testpoint_init() ?: ksnif_device_register();
 	if (err)
 		goto err_device;
@@ -33,6 +33,8 @@ err_proc:
 	ksnif_device_unregister();
 err_device:
 	ksnif_capture_unregister();
+err_capture:
+	ksnif_queue_exit();
 	return err;
 }
 
@@ -44,6 +46,7 @@ static void __exit ksnif_exit(void)
 		ksnif_proc_unregister();
 	ksnif_device_unregister();
 	ksnif_capture_unregister();
+	ksnif_queue_exit();
 }
 
 module_init(ksnif_init);

@@ -101,6 +101,7 @@ static int put_status(struct sk_buff *skb, void *arg)
 	       put_number(skb, KSNIF_A_CAPTURE_FLUSH_WANTED, st->flush_wanted) ?:
 	       put_number(skb, KSNIF_A_CAPTURE_FLUSH_DONE, st->flush_done) ?:
 	       put_number(skb, KSNIF_A_CAPTURE_RUNS, st->runs) ?:
+	       put_number(skb, KSNIF_A_CAPTURE_IO_USED, st->io_used) ?:
 	       put_settings(skb, &st->settings) ?: put_state(skb, st);
 }
 

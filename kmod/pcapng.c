@@ -3,13 +3,10 @@
  * The file formats: pcapng (https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-03.html)
  * and pcap with nanoseconds. Everything is in host byte order; the magic numbers tell which.
  *
- * A packet's block is written where it will be read from: the hook asks for its size, gets room
- * in the queue and frames it; the queue stamps it. Every other function writes one block at @to
- * and returns its length in bytes, at most KSNIF_BLOCK_MAX.
+ * Here are all blocks but those of packets, which packet.h has. Every function writes one at @to;
+ * the length in bytes, which most return, is at most KSNIF_BLOCK_MAX.
  */
-#include <linux/math64.h>
 #include <linux/string.h>
-#include <linux/time64.h>
 #include <linux/utsname.h>
 
 #include "ksnif.h"
@@ -18,7 +15,6 @@
 #define PCAPNG_BYTE_ORDER	0x1a2b3c4d
 #define PCAPNG_INTERFACE	1
 #define PCAPNG_STATISTICS	5
-#define PCAPNG_PACKET		6
 #define PCAPNG_CUSTOM		0x40000bad	/* not to be copied into another file */
 
 /* Number of RFC 5612 for examples: nobody's, so that no reader looks for a meaning. */
@@ -27,29 +23,10 @@
 enum { OPT_END = 0 };
 enum { OPT_SHB_OS = 3, OPT_SHB_USERAPPL = 4 };
 enum { OPT_IF_NAME = 2, OPT_IF_TSRESOL = 9 };
-enum { OPT_EPB_DROPCOUNT = 4 };
 enum { OPT_ISB_ENDTIME = 3, OPT_ISB_IFRECV };
 enum { OPT_ISB_FILTERACCEPT = 6, OPT_ISB_OSDROP, OPT_ISB_USRDELIV };
 
 #define PCAP_MAGIC_NSEC		0xa1b23c4d
-
-/* How an enhanced packet block begins. Aligned to 4 bytes in the file, and in memory no more. */
-struct pcapng_packet {
-	u32 type, total, id, time_high, time_low, caplen, len;
-	u8 data[];
-} __packed;
-
-/* What follows a packet behind a gap. */
-struct pcapng_drops {
-	u16 code, length;
-	u64 gap;
-	u32 end;
-} __packed;
-
-struct pcap_packet {
-	u32 s, ns, caplen, len;
-	u8 data[];
-} __packed;
 
 static u8 *put16(u8 *p, u16 v)
 {
@@ -143,73 +120,6 @@ size_t ksnif_pcapng_interface(u8 *to, const char *name, u16 linktype)
 	return end_block(to, put32(p, OPT_END));
 }
 
-/* Bytes that a packet takes with @caplen bytes of it, of a file of @format. */
-u32 ksnif_packet_size(u64 format, u32 caplen, u64 gap)
-{
-	if (format == KSNIF_FORMAT_PCAP)
-		return sizeof(struct pcap_packet) + caplen;
-	return sizeof(struct pcapng_packet) + ALIGN(caplen, 4) +
-	       (gap ? sizeof(struct pcapng_drops) : 0) + sizeof(u32);
-}
-
-static u8 *pcapng_frame(u8 *to, const struct ksnif_packet *pkt)
-{
-	struct pcapng_packet *p = (void *)to;
-	u8 *end = to + pkt->size - sizeof(u32);
-
-	p->type = PCAPNG_PACKET;
-	p->total = pkt->size;
-	p->id = pkt->id;
-	p->caplen = pkt->caplen;
-	p->len = pkt->len;
-	put32(end, pkt->size);
-	if (unlikely(pkt->gap)) {
-		struct pcapng_drops drops = {
-			.code = OPT_EPB_DROPCOUNT,
-			.length = sizeof(drops.gap),
-			.gap = pkt->gap,
-			.end = OPT_END,
-		};
-
-		end -= sizeof(drops);
-		memcpy(end, &drops, sizeof(drops));
-	}
-	if (pkt->caplen % 4)
-		put32(end - 4, 0);	/* the padding and, for now, the packet's last bytes */
-	return p->data;
-}
-
-/*
- * Enhanced packet block, or packet of the older format: all but the time and the packet's bytes.
- * Returns where those go, pkt->caplen of them. The only option is the drop count, and only
- * behind a gap; the older format has no room for it.
- */
-u8 *ksnif_packet_frame(u64 format, u8 *to, const struct ksnif_packet *pkt)
-{
-	struct pcap_packet *p = (void *)to;
-
-	if (format != KSNIF_FORMAT_PCAP)
-		return pcapng_frame(to, pkt);
-	p->caplen = pkt->caplen;
-	p->len = pkt->len;
-	return p->data;
-}
-
-/* The time of a framed packet, ns since 1970. */
-void ksnif_packet_stamp(u64 format, u8 *to, u64 ns)
-{
-	if (format == KSNIF_FORMAT_PCAP) {
-		struct pcap_packet *p = (void *)to;
-
-		p->s = div_u64_rem(ns, NSEC_PER_SEC, &p->ns);
-	} else {
-		struct pcapng_packet *p = (void *)to;
-
-		p->time_high = upper_32_bits(ns);
-		p->time_low = lower_32_bits(ns);
-	}
-}
-
 /* Interface statistics block; @time is when they were read, ns since 1970. */
 size_t ksnif_pcapng_statistics(u8 *to, u32 id, u64 time, const struct ksnif_stats *st)
 {
@@ -249,33 +159,4 @@ void ksnif_pcapng_padding(u8 *to, u32 len)
 
 	memset(p, 0, len - KSNIF_PADDING_MIN);
 	end_block(to, to + len - sizeof(u32));
-}
-
-/* Read the beginning of a whole block that is no header of a pcap file. */
-void ksnif_block_read(u64 format, const u8 *from, struct ksnif_block *block)
-{
-	if (format == KSNIF_FORMAT_PCAP) {
-		const struct pcap_packet *p = (const void *)from;
-
-		block->len = sizeof(*p) + p->caplen;
-		block->packet = true;
-		block->id = 0;
-	} else {
-		const struct pcapng_packet *p = (const void *)from;
-
-		block->len = p->total;
-		block->packet = p->type == PCAPNG_PACKET;
-		block->id = p->id;
-	}
-}
-
-/* When the packet of a framed and stamped block was captured: ns since 1970. */
-u64 ksnif_packet_time(u64 format, const u8 *from)
-{
-	const struct pcapng_packet *p = (const void *)from;
-	const struct pcap_packet *old = (const void *)from;
-
-	if (format == KSNIF_FORMAT_PCAP)
-		return (u64)old->s * NSEC_PER_SEC + old->ns;
-	return (u64)p->time_high << 32 | p->time_low;
 }

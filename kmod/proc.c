@@ -75,6 +75,7 @@ static void show_state(struct seq_file *m, struct ksnif_status *st)
 	show_number(m, "flush_wanted", st->flush_wanted);
 	show_number(m, "flush_done", st->flush_done);
 	show_number(m, "runs", st->runs);
+	show_enum(m, KSNIF_A_CAPTURE_IO_USED, st->io_used);
 }
 
 /* The talk's three figures first, then the books. */

@@ -18,6 +18,9 @@
 /* Bytes queued at which the writer is woken at once: about one batch of I/O. */
 #define QUEUE_WAKE_BYTES	(256 * 1024)
 
+/* Records that are freed in one go: the slab allocator then sorts them by where they lie. */
+#define QUEUE_FREE_BULK		64
+
 /* A packet in the list. */
 struct ksnif_record {
 	struct ksnif_record *next;	/* the packet captured after it */
@@ -28,9 +31,13 @@ struct ksnif_record {
 
 struct ksnif_queue {
 	u64 size;		/* bytes of memory that records may take */
-	u64 format;		/* of the blocks: enum ksnif_format */
 	u64 wake_bytes;
-	struct ksnif_record *seen;	/* taken from the hooks, oldest first; writer */
+
+	/* the writer's */
+	struct ksnif_record *seen;	/* taken from the hooks, oldest first */
+	void *released[QUEUE_FREE_BULK];	/* to be freed; they take room until then */
+	unsigned int n_released;
+	u32 charge_released;		/* bytes */
 
 	/* what CPUs share */
 	atomic64_t used ____cacheline_aligned_in_smp; /* bytes that records take, reserved too */
@@ -41,6 +48,49 @@ struct ksnif_queue {
 	u64 waiting;		/* bytes committed since the last look */
 };
 
+/*
+ * Where records come from that are not larger than that; the last but one is for MTU 1500. With
+ * its constructor, which does nothing, such a cache hands out memory as it is: kmalloc() would
+ * clear it (init_on_alloc), at the price of the copy, and all that leaves is written first.
+ */
+static const unsigned int record_sizes[] = { 192, 640, 1024, 1632 };
+static struct kmem_cache *record_caches[ARRAY_SIZE(record_sizes)];
+static DEFINE_MUTEX(record_caches_lock);
+
+static void record_constructor(void *record)
+{
+}
+
+/* Make the caches, before the first record. 0 or -ENOMEM. */
+static int record_caches_init(void)
+{
+	int i, err = 0;
+
+	mutex_lock(&record_caches_lock);
+	for (i = 0; i < ARRAY_SIZE(record_sizes) && !err; i++) {
+		char name[24];
+
+		if (record_caches[i])
+			continue;
+		scnprintf(name, sizeof(name), "ksnif_record-%u", record_sizes[i]);
+		record_caches[i] = kmem_cache_create(name, record_sizes[i], 0, 0,
+						     record_constructor);
+		if (!record_caches[i])
+			err = -ENOMEM;
+	}
+	mutex_unlock(&record_caches_lock);
+	return err;
+}
+
+/* At module exit: there are no queues any more. */
+void ksnif_queue_exit(void)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(record_sizes); i++)
+		kmem_cache_destroy(record_caches[i]);
+}
+
 /* Any size will do. */
 u64 ksnif_queue_least(void)
 {
@@ -50,12 +100,14 @@ u64 ksnif_queue_least(void)
 /* A queue for @size bytes of records with blocks of @format; NULL without memory. */
 ksnif_injectable struct ksnif_queue *ksnif_queue_alloc(u64 size, u64 format)
 {
-	struct ksnif_queue *q = kzalloc(sizeof(*q), GFP_KERNEL);
+	struct ksnif_queue *q;
 
+	if (record_caches_init())
+		return NULL;
+	q = kzalloc(sizeof(*q), GFP_KERNEL);
 	if (!q)
 		return NULL;
 	q->size = size;
-	q->format = format;
 	q->wake_bytes = min_t(u64, QUEUE_WAKE_BYTES, size / 4);
 	spin_lock_init(&q->lock);
 	q->tail = &q->head;
@@ -70,12 +122,30 @@ void ksnif_queue_free(struct ksnif_queue *q)
 	kfree(q);
 }
 
-static ksnif_injectable struct ksnif_record *ksnif_record_alloc(size_t size)
+/* A record of that many bytes, which are those of a cache or of kmalloc_size_roundup(). */
+static ksnif_injectable struct ksnif_record *ksnif_record_alloc(size_t charge)
 {
-	return kmalloc(size, GFP_NOWAIT | __GFP_NOWARN | __GFP_NOMEMALLOC);
+	const gfp_t gfp = GFP_NOWAIT | __GFP_NOWARN | __GFP_NOMEMALLOC;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(record_sizes); i++)
+		if (charge == record_sizes[i])
+			return kmem_cache_alloc(record_caches[i], gfp);
+	return kmalloc(charge, gfp);
 }
 
 KSNIF_INJECT(ksnif_record_alloc, NULL);
+
+/* What the allocator really takes for a record of @size bytes. */
+static size_t record_charge(size_t size)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(record_sizes); i++)
+		if (size <= record_sizes[i])
+			return record_sizes[i];
+	return kmalloc_size_roundup(size);
+}
 
 static struct ksnif_record *record_of(u8 *data)
 {
@@ -84,14 +154,14 @@ static struct ksnif_record *record_of(u8 *data)
 
 /*
  * Get room for a block of @size bytes. That the queue is full is found out before any work is
- * done. What is charged is what the slab allocator really takes.
+ * done.
  *
  * Returns where the block goes, for ksnif_queue_commit() or ksnif_queue_cancel(); -ENOBUFS if
  * the queue is full, -ENOMEM without memory, as ERR_PTR.
  */
 u8 *ksnif_queue_reserve(struct ksnif_queue *q, u32 size)
 {
-	size_t charge = kmalloc_size_roundup(sizeof(struct ksnif_record) + size);
+	size_t charge = record_charge(sizeof(struct ksnif_record) + size);
 	struct ksnif_record *rec;
 
 	if (atomic64_read(&q->used) + charge > q->size)	/* often: only look */
@@ -110,20 +180,17 @@ u8 *ksnif_queue_reserve(struct ksnif_queue *q, u32 size)
 	return rec->data;
 }
 
-static void record_free(struct ksnif_queue *q, struct ksnif_record *rec)
+/* Give back reserved room unused. */
+void ksnif_queue_cancel(struct ksnif_queue *q, u8 *to)
 {
+	struct ksnif_record *rec = record_of(to);
+
 	atomic64_sub(rec->charge, &q->used);
 	kfree(rec);
 }
 
-/* Give back reserved room unused. */
-void ksnif_queue_cancel(struct ksnif_queue *q, u8 *to)
-{
-	record_free(q, record_of(to));
-}
-
-/* Queue a block that is complete but for its time, and say whether to wake the writer. */
-enum ksnif_wake ksnif_queue_commit(struct ksnif_queue *q, u8 *to)
+/* Queue a block that is complete but for its time, of @format; say whether to wake the writer. */
+enum ksnif_wake ksnif_queue_commit(struct ksnif_queue *q, u8 *to, u64 format)
 {
 	struct ksnif_record *rec = record_of(to);
 	enum ksnif_wake wake = KSNIF_WAKE_NONE;
@@ -133,7 +200,7 @@ enum ksnif_wake ksnif_queue_commit(struct ksnif_queue *q, u8 *to)
 	atomic64_inc(&q->packets);
 
 	spin_lock(&q->lock);
-	ksnif_packet_stamp(q->format, to, ktime_get_real_ns());
+	ksnif_packet_stamp(format, to, ktime_get_real_ns());
 	if (!q->head)
 		wake = KSNIF_WAKE_SOON;
 	*q->tail = rec;
@@ -157,6 +224,15 @@ void ksnif_queue_look(struct ksnif_queue *q)
 	spin_unlock_bh(&q->lock);
 }
 
+static void queue_free_released(struct ksnif_queue *q)
+{
+	if (q->n_released)
+		kfree_bulk(q->n_released, q->released);
+	atomic64_sub(q->charge_released, &q->used);
+	q->n_released = 0;
+	q->charge_released = 0;
+}
+
 /*
  * The oldest packet that the last look saw; false if there is none. It takes room until
  * ksnif_queue_release(), which comes before the next.
@@ -165,17 +241,25 @@ bool ksnif_queue_next(struct ksnif_queue *q, struct ksnif_span *span)
 {
 	struct ksnif_record *rec = q->seen;
 
-	if (!rec)
+	if (!rec) {
+		queue_free_released(q);
 		return false;
+	}
 	q->seen = rec->next;
 	*span = (struct ksnif_span){ .data = rec->data, .len = rec->size };
 	return true;
 }
 
-/* Give the room back: the blocks were copied or written. Their packets still count as queued. */
+/* Give the room back: the block was copied or written. Its packet still counts as queued. */
 void ksnif_queue_release(struct ksnif_queue *q, const struct ksnif_span *span)
 {
-	record_free(q, record_of(span->data));
+	struct ksnif_record *rec = record_of(span->data);
+
+	q->released[q->n_released++] = rec;
+	q->charge_released += rec->charge;
+	/* large ones go at once: their room is wanted */
+	if (q->n_released == QUEUE_FREE_BULK || q->charge_released >= q->wake_bytes)
+		queue_free_released(q);
 }
 
 /* Does the writer have to look again by itself? */

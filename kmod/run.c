@@ -41,6 +41,7 @@ ksnif_injectable struct ksnif_run *ksnif_run_alloc(struct ksnif_capture *cap)
 	init_waitqueue_head(&run->waiters);
 	ksnif_writer_init(run);
 	run->file.align = 1;
+	run->ifindex = KSNIF_NO_DEVICE;
 	run->snaplen = cap->settings.snaplen;
 
 	run->cred = prepare_creds();
@@ -84,6 +85,31 @@ out:
 	return err;
 }
 
+/* Past the page cache, if that is asked for and the file system can. 0 or -EINVAL. */
+static int run_direct(struct ksnif_run *run, struct netlink_ext_ack *extack)
+{
+	const struct ksnif_settings *s = &run->settings;
+
+	if (s->io == KSNIF_IO_BUFFERED || s->format == KSNIF_FORMAT_PCAP)
+		return 0;
+	if (ksnif_file_can_direct(&run->file)) {
+		run->file.align = PAGE_SIZE;
+		return 0;
+	}
+	if (s->io == KSNIF_IO_AUTO)
+		return 0;
+	return ksnif_refuse(extack, -EINVAL,
+			    "io: the file system cannot do direct I/O: set io auto or buffered");
+}
+
+/* What became of the setting io: buffered, direct or discard. */
+enum ksnif_io ksnif_run_io(const struct ksnif_run *run)
+{
+	if (run->settings.io == KSNIF_IO_DISCARD)
+		return KSNIF_IO_DISCARD;
+	return READ_ONCE(run->file.align) > 1 ? KSNIF_IO_DIRECT : KSNIF_IO_BUFFERED;
+}
+
 static int run_step(struct ksnif_run *run, struct netlink_ext_ack *extack)
 {
 	int err = 0;
@@ -92,6 +118,11 @@ static int run_step(struct ksnif_run *run, struct netlink_ext_ack *extack)
 	case KSNIF_STEP_OPEN:
 		err = ksnif_file_open(&run->file, &run->root, run->settings.logfile, extack);
 		path_put(&run->root);	/* before the caller goes on: it may want to unmount it */
+		if (err)
+			break;
+		err = run_direct(run, extack);
+		if (err)
+			ksnif_file_close(&run->file);
 		break;
 	case KSNIF_STEP_EMPTY:
 		err = ksnif_file_empty(&run->file, &run->abandoned);

@@ -134,9 +134,6 @@ int ksnif_change_number(struct ksnif_change *change, int attr, u64 value,
 		err = -ERANGE;
 	if (err)
 		return ksnif_refuse(extack, err, ksnif_settings_refusal(attr));
-	if (attr == KSNIF_A_CAPTURE_IO && value != KSNIF_IO_BUFFERED && value != KSNIF_IO_DISCARD)
-		return ksnif_refuse(extack, -EOPNOTSUPP,
-				    "io: direct and auto are not supported yet");
 	if (attr == KSNIF_A_CAPTURE_SNAPLEN && !value)
 		value = KSNIF_SNAPLEN_MAX;
 	change->mask |= BIT(attr);

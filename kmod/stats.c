@@ -7,14 +7,6 @@
 
 #include "ksnif.h"
 
-/* Count one packet in the hook. BH disabled; @st is this CPU's, @attr KSNIF_A_STATS_*. */
-void ksnif_stats_count(struct ksnif_hook_stats *st, int attr)
-{
-	u64_stats_update_begin(&st->syncp);
-	u64_stats_inc(&st->counters[KSNIF_COUNTER(attr)]);
-	u64_stats_update_end(&st->syncp);
-}
-
 static void stats_add_cpu(struct ksnif_iface *iface, int cpu, struct ksnif_stats *sum)
 {
 	struct ksnif_hook_stats *st = per_cpu_ptr(iface->hook, cpu);

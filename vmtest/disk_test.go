@@ -58,16 +58,16 @@ func TestFetchDiskOfGarbage(t *testing.T) {
 func TestOptions(t *testing.T) {
 	env := map[string]string{
 		"MEM": "2G", "CPUS": "4", "TIMEOUT": "90", "ACCEL": "tcg", "ICOUNT": "1", "GDB": "1", "KSNIF_SLOW": "3",
-		"QEMU_ARGS": "-device e1000", "OUT_OPTS": "throttling.bps-write=1", "OUT_MB": "100", "SEED": "18446744073709551615",
+		"QEMU_ARGS": "-device e1000", "OUT_OPTS": "throttling.bps-write=1", "OUT_MB": "100", "IO": "auto", "SEED": "18446744073709551615",
 	}
 	o, err := OptionsFromEnv(func(name string) string { return env[name] })
 	require.NoError(t, err)
 	assert.Equal(t, Options{
 		MemMB: 2048, CPUs: 4, Timeout: 90e9, Accel: "tcg", Icount: true, GDB: "1234", Slow: 3,
-		Extra: []string{"-device", "e1000"}, OutOpts: "throttling.bps-write=1", OutMB: 100, Seed: 1<<64 - 1,
+		Extra: []string{"-device", "e1000"}, OutOpts: "throttling.bps-write=1", OutMB: 100, IO: "auto", Seed: 1<<64 - 1,
 	}, o)
 	for name, values := range map[string][]string{
-		"MEM": {"x", "1", "-5", "1T"}, "CPUS": {"0", "two"}, "TIMEOUT": {"0", "-1", "soon"}, "ACCEL": {"hvf"}, "OUT_MB": {"0"},
+		"MEM": {"x", "1", "-5", "1T"}, "CPUS": {"0", "two"}, "TIMEOUT": {"0", "-1", "soon"}, "ACCEL": {"hvf"}, "OUT_MB": {"0"}, "IO": {"direct"},
 		"SEED": {"-1", "x"}, "GDB": {"x", "2", "65536"},
 	} {
 		for _, v := range values {

@@ -193,7 +193,7 @@ func (h *Harness) again(a Accel, e ending) bool {
 
 func (h *Harness) plan(mode proto.Mode, kernel string, g Guest, a Accel, o Options) proto.Plan {
 	p := proto.Plan{
-		Mode: mode, Module: g.Module != "", Slow: o.Slow, Seed: o.Seed, Long: o.Long, Kernel: kernel, Config: h.Config,
+		Mode: mode, Module: g.Module != "", Slow: o.Slow, Seed: o.Seed, Long: o.Long, IO: o.IO, Kernel: kernel, Config: h.Config,
 		CPUs: o.CPUs, Accel: string(a),
 		TestLimit: testLimit * time.Duration(o.Slow),
 	}

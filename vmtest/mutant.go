@@ -25,6 +25,8 @@ type Mutant struct {
 	File string
 	What string // the bug, in a line
 	Test string // that kills it
+	// Config is the queue that has the bug; empty if both have.
+	Config string
 	// Detector is set if only a kernel's detectors can see the bug: it needs one of the kernels that images/ builds.
 	Detector bool
 }
@@ -55,7 +57,7 @@ func ReadMutants(dir, expr string) ([]Mutant, error) {
 	return list, nil
 }
 
-// readMutant reads the lines before the patch proper: What:, Test: and, for some, Kernel: debug.
+// readMutant reads the lines before the patch proper: What:, Test: and, for some, Kernel: debug or Config: ring.
 func readMutant(file string) (Mutant, error) {
 	m := Mutant{Name: strings.TrimSuffix(filepath.Base(file), ".patch"), File: file}
 	f, err := os.Open(file)
@@ -71,6 +73,8 @@ func readMutant(file string) (Mutant, error) {
 			m.What = value
 		case "Test":
 			m.Test = value
+		case "Config":
+			m.Config = value
 		case "Kernel":
 			m.Detector = value == "debug"
 		}
@@ -101,13 +105,22 @@ func (f Fate) String() string {
 // without, or its failure would mean nothing. Those that only detectors see run on debug, the others on kernel.
 func (h *Harness) Mutants(ctx context.Context, list []Mutant, binary, kernel, debug string) ([]Fate, error) {
 	n := &nursery{h: h, binary: binary, tree: h.out("mutants", "tree")}
-	if err := n.healthy(ctx, list, kernel, debug); err != nil {
-		return nil, err
+	tests := map[ground][]string{}
+	for _, m := range list {
+		g := m.ground(kernel, debug, h.Config)
+		if !slices.Contains(tests[g], m.Test) {
+			tests[g] = append(tests[g], m.Test)
+		}
+	}
+	for g, names := range tests {
+		if err := n.healthy(ctx, g, names); err != nil {
+			return nil, err
+		}
 	}
 	var fates []Fate
 	for i, m := range list {
 		h.Progress.Step("mutant %d of %d: %s", i+1, len(list), m.Name)
-		fate, err := n.try(ctx, m, m.kernel(kernel, debug))
+		fate, err := n.try(ctx, m, m.ground(kernel, debug, h.Config))
 		if err != nil {
 			return fates, fmt.Errorf("mutant %s: %w", m.Name, err)
 		}
@@ -117,11 +130,18 @@ func (h *Harness) Mutants(ctx context.Context, list []Mutant, binary, kernel, de
 	return fates, nil
 }
 
-func (m Mutant) kernel(plain, debug string) string {
+// ground is where a mutant lives: the kernel, and the queue of the module.
+type ground struct{ kernel, config string }
+
+func (m Mutant) ground(plain, debug, config string) ground {
+	g := ground{plain, config}
 	if m.Detector {
-		return debug
+		g.kernel = debug
 	}
-	return plain
+	if m.Config != "" {
+		g.config = m.Config
+	}
+	return g
 }
 
 // nursery builds mutants in a tree of their own.
@@ -132,48 +152,33 @@ type nursery struct {
 }
 
 // healthy runs the tests that are to kill mutants on the module as it is.
-func (n *nursery) healthy(ctx context.Context, list []Mutant, kernels ...string) error {
-	for i, kernel := range kernels {
-		tests := map[string]bool{}
-		for _, m := range list {
-			if m.Detector == (i == 1) {
-				tests[m.Test] = true
-			}
-		}
-		if len(tests) == 0 {
-			continue
-		}
-		module, err := n.build(ctx, kernel, "")
-		if err != nil {
-			return err
-		}
-		var names []string
-		for name := range tests {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		n.h.Progress.Step("%d tests on %s, without a bug planted", len(names), kernel)
-		res, err := n.test(ctx, kernel, module, names)
-		if err != nil {
-			return err
-		}
-		for _, t := range res.Tests {
-			if t.Result != proto.Pass {
-				return fmt.Errorf("%s does not pass on %s without a mutant: %s\n%s", t.Name, kernel, t.Reason, t.Output)
-			}
+func (n *nursery) healthy(ctx context.Context, g ground, names []string) error {
+	module, err := n.build(ctx, g, "")
+	if err != nil {
+		return err
+	}
+	slices.Sort(names)
+	n.h.Progress.Step("%d tests on %s, %s, without a bug planted", len(names), g.kernel, g.config)
+	res, err := n.test(ctx, g, module, names)
+	if err != nil {
+		return err
+	}
+	for _, t := range res.Tests {
+		if t.Result != proto.Pass {
+			return fmt.Errorf("%s does not pass on %s without a mutant: %s\n%s", t.Name, g.kernel, t.Reason, t.Output)
 		}
 	}
 	return nil
 }
 
-func (n *nursery) try(ctx context.Context, m Mutant, kernel string) (Fate, error) {
+func (n *nursery) try(ctx context.Context, m Mutant, g ground) (Fate, error) {
 	start := time.Now()
-	fate := Fate{Mutant: m, Kernel: kernel}
-	module, err := n.build(ctx, kernel, m.File)
+	fate := Fate{Mutant: m, Kernel: g.kernel}
+	module, err := n.build(ctx, g, m.File)
 	if err != nil {
 		return fate, err
 	}
-	res, err := n.test(ctx, kernel, module, []string{m.Test})
+	res, err := n.test(ctx, g, module, []string{m.Test})
 	if err != nil {
 		return fate, err
 	}
@@ -197,16 +202,24 @@ func (m Mutant) killed(res *Result) (killed bool, by string, err error) {
 	return killed, by, nil
 }
 
-func (n *nursery) test(ctx context.Context, kernel, module string, names []string) (*Result, error) {
-	h := n.h.quiet()
+func (n *nursery) test(ctx context.Context, g ground, module string, names []string) (*Result, error) {
+	h := n.on(g)
+	h.Progress = newQuiet(io.Discard)
 	return h.Test(ctx, TestRun{
-		Kernel: kernel, Binary: n.binary, Module: module, Tests: names, Where: filepath.Join("mutants", filepath.Base(kernel)),
+		Kernel: g.kernel, Binary: n.binary, Module: module, Tests: names, Where: filepath.Join("mutants", filepath.Base(g.kernel)),
 	})
+}
+
+// on returns a harness for that queue.
+func (n *nursery) on(g ground) *Harness {
+	one := *n.h
+	one.Config = g.config
+	return &one
 }
 
 // build builds the module, with the patch if there is one, and returns it. Sources are copied anew, so that no
 // mutant sees another; kbuild compiles only what differs.
-func (n *nursery) build(ctx context.Context, kernel, patch string) (string, error) {
+func (n *nursery) build(ctx context.Context, g ground, patch string) (string, error) {
 	if err := os.RemoveAll(n.tree); err != nil {
 		return "", err
 	}
@@ -225,12 +238,12 @@ func (n *nursery) build(ctx context.Context, kernel, patch string) (string, erro
 			return "", err
 		}
 	}
-	k, err := n.h.Cache.Kernel(ctx, kernel)
+	k, err := n.h.Cache.Kernel(ctx, g.kernel)
 	if err != nil {
 		return "", err
 	}
-	dir := n.h.out("mutants", n.h.name(kernel))
-	cmd := exec.CommandContext(ctx, filepath.Join(n.tree, "kmod", "build.sh"), k.KDIR, dir, n.h.Config)
+	dir := n.h.out("mutants", n.on(g).name(g.kernel))
+	cmd := exec.CommandContext(ctx, filepath.Join(n.tree, "kmod", "build.sh"), k.KDIR, dir, g.config)
 	cmd.Env = append(os.Environ(), "KSNIF_OPTIONS="+strings.Join(k.Options, " "))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, tail(string(out), 20))
@@ -252,11 +265,4 @@ func copyTree(from, to string) error {
 		return err
 	}
 	return errors.Join(os.MkdirAll(filepath.Dir(to), 0o755), os.WriteFile(to, b, info.Mode()))
-}
-
-// quiet returns a harness whose tests are not shown.
-func (h *Harness) quiet() *Harness {
-	one := *h
-	one.Progress = newQuiet(io.Discard)
-	return &one
 }

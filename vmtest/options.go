@@ -28,6 +28,7 @@ type Options struct {
 	OutOpts string        // OUT_OPTS: more -drive options of the /out disk, as throttling.bps-write=34000000
 	OutMB   int           // OUT_MB: size of the /out disk
 	Long    bool          // LONG: the long size of tests that have two
+	IO      string        // IO: how captures of tests write, buffered or auto
 	Seed    uint64        // SEED: of what tests choose at random, the time if not given
 
 	nokaslr bool // for gdb: addresses are what they were in another boot
@@ -71,6 +72,13 @@ func OptionsFromEnv(getenv func(string) string) (Options, error) {
 	})
 	check("ICOUNT", func(v string) error { o.Icount = v != "0"; return nil })
 	check("LONG", func(v string) error { o.Long = v != "0"; return nil })
+	check("IO", func(v string) error {
+		if v != "buffered" && v != "auto" {
+			return fmt.Errorf("must be buffered or auto")
+		}
+		o.IO = v
+		return nil
+	})
 	check("SEED", func(v string) (err error) { o.Seed, err = strconv.ParseUint(v, 10, 64); return err })
 	check("GDB", func(v string) (err error) { o.GDB, err = gdbPort(v); return err })
 	check("KSNIF_SLOW", number(&o.Slow))

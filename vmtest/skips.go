@@ -33,8 +33,10 @@ func allowedSkips() []allowedSkip {
 	return []allowedSkip{
 		{"TestKUnit", stock, needsDebug},
 		{"TestOrderAcrossCPUs", []string{onStock, onDebug, onKCSAN}, "needs two CPUs: "},
+		{"TestOrderClockMoves", []string{onStock, onDebug, onKCSAN}, "needs two CPUs: "},
 		{"TestTortureFailFunction", noFaults, needsDebug},
 		{"TestTortureFailHook", noFaults, needsDebug},
+		{"TestTortureFailHook", []string{onDebug}, "needs the list queue: "},
 		{"TestTortureFailInit", noFaults, needsDebug},
 		{"TestTortureFailLoad", noFaults, needsDebug},
 		{"TestTortureFailNamespace", noFaults, needsDebug},

@@ -48,7 +48,7 @@ func contenders(bufferKB int) []contender {
 	modules, _ := filepath.Glob("/in/ksnif-*.ko")
 	for _, module := range modules {
 		queue := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(module), "ksnif-"), ".ko")
-		for _, io := range []genl.IO{genl.IOBuffered, genl.IODiscard} {
+		for _, io := range []genl.IO{genl.IOBuffered, genl.IODirect, genl.IODiscard} {
 			list = append(list, contender{name: "ksnif", queue: queue, io: io.String(), start: ksnif(module, io, bufferKB)})
 		}
 	}

@@ -63,15 +63,19 @@ func goEnum(w *cWriter, s *spec, d *definition) {
 		w.p("\t%q,", e.Name)
 	}
 	w.p("}\n")
-	var attrs []string
+	w.p(goEnumMethods, typ, names, firstOf(s, d))
+}
+
+// firstOf is the attribute by which texts call an enum: the first that has it, which is the setting.
+func firstOf(s *spec, d *definition) string {
 	for _, set := range s.Sets {
 		for _, a := range set.Attrs {
 			if a.enum == d {
-				attrs = append(attrs, a.Name)
+				return a.Name
 			}
 		}
 	}
-	w.p(goEnumMethods, typ, names, strings.Join(attrs, " or "))
+	return ""
 }
 
 // goEnumMethods: 1 the type, 2 the variable with its names, 3 the attribute.

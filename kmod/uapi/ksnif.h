@@ -43,9 +43,10 @@ enum ksnif_format {
 /**
  * enum ksnif_io - How the writer writes.
  * @KSNIF_IO_BUFFERED: Through the page cache.
- * @KSNIF_IO_DIRECT: Past the page cache; not supported yet.
- * @KSNIF_IO_AUTO: direct where the file system can, else buffered; not
- *   supported yet.
+ * @KSNIF_IO_DIRECT: Past the page cache; pcapng only, and only where the file
+ *   system can.
+ * @KSNIF_IO_AUTO: direct where the file system and the format can, else
+ *   buffered.
  * @KSNIF_IO_DISCARD: The whole way, but no file; packets are counted as
  *   discarded.
  */
@@ -90,6 +91,7 @@ enum {
 	KSNIF_A_CAPTURE_FLUSH_WANTED,
 	KSNIF_A_CAPTURE_FLUSH_DONE,
 	KSNIF_A_CAPTURE_RUNS,
+	KSNIF_A_CAPTURE_IO_USED,
 
 	__KSNIF_A_CAPTURE_MAX,
 	KSNIF_A_CAPTURE_MAX = (__KSNIF_A_CAPTURE_MAX - 1)

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"ksnif/vmtest/proto"
+
+	"ksnif/genl"
 )
 
 // InVM says whether this process runs in a test VM.
@@ -36,6 +38,19 @@ func Kernel() string { return os.Getenv("KSNIF_KERNEL") }
 
 // Config is the module's queue: list or ring.
 func Config() string { return os.Getenv("KSNIF_CONFIG") }
+
+// IO is how captures of tests write that do not say it themselves: make vmtest IO=auto.
+func IO(t testing.TB) genl.IO {
+	name := os.Getenv("KSNIF_IO")
+	if name == "" {
+		return genl.IOBuffered
+	}
+	io, err := genl.ParseIO(name)
+	if err != nil {
+		t.Fatalf("KSNIF_IO: %v", err)
+	}
+	return io
+}
 
 // Debug says whether the VM runs one of the kernels that images/ builds to find faults: KERNEL=debug-6.1 and its like.
 func Debug() bool {

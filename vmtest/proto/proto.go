@@ -71,6 +71,8 @@ type Plan struct {
 	Seed uint64 `json:"seed"`
 	// Long asks for the long size of tests that have two.
 	Long bool `json:"long,omitempty"`
+	// IO is how captures of tests write that do not say it themselves: buffered, which is the default, or auto.
+	IO string `json:"io,omitempty"`
 	// Cover says that tests and tool were built with -cover.
 	Cover  bool   `json:"cover,omitempty"`
 	Kernel string `json:"kernel"`

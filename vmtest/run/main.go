@@ -34,6 +34,7 @@ func longFlags(args []string) []string {
 const environment = `
 Environment:
   SEED=          of what tests choose at random, as a failure prints it
+  IO=auto        captures of tests write past the page cache where they can
   MEM=1G         memory of the VM
   CPUS=2         its processors
   TIMEOUT=600    limit of one boot: seconds, or 90s, 20m

@@ -133,9 +133,6 @@ func TestBadSettings(t *testing.T) {
 		{line: "set device_name ..", says: "set device_name ..: no device can have that name"},
 		{line: "set logfile \x00", says: `set logfile "": must be 1..4095 bytes`},
 		{line: "set logfile /" + long, says: "set logfile /" + long[:59] + "…: must be 1..4095 bytes"},
-		{line: "set io direct", says: "set io direct: direct and auto are not supported yet: use buffered or discard"},
-		{line: "set io auto", says: "set io auto: direct and auto are not supported yet: use buffered or discard"},
-		{line: "set snaplen 64 io direct", says: "set io direct: direct and auto are not supported yet: use buffered or discard"},
 		{line: "flush", says: "flush: no capture is running: run ksnifctl start first"},
 	}
 	p := newPlace(t)

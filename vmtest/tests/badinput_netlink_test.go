@@ -185,12 +185,6 @@ func badSettings(t testing.TB) []badMessage {
 			text: "logfile: must be an absolute path", at: genl.AttrCaptureLogfile,
 		}
 	}
-	io := func(name string, v genl.IO) badMessage {
-		return badMessage{
-			name: "io " + name, attrs: [][]byte{attrU32(genl.AttrCaptureIO, uint32(v))}, errno: unix.EOPNOTSUPP,
-			text: "io: direct and auto are not supported yet", at: genl.AttrCaptureIO,
-		}
-	}
 	behind, before := tooSmall(t), tooSmall(t)
 	behind.name, behind.attrs = "a bad queue_size behind a good snaplen", [][]byte{attrU32(genl.AttrCaptureSnaplen, 64), behind.attrs[0]}
 	before.name, before.attrs = "a bad queue_size before a good snaplen", [][]byte{before.attrs[0], attrU32(genl.AttrCaptureSnaplen, 64)}
@@ -202,7 +196,7 @@ func badSettings(t testing.TB) []badMessage {
 		},
 		device("."), device(".."), device("a/b"), device("a b"), device("a:b"), device("a\n"),
 		logfile("capture.pcap"), logfile("./capture.pcap"), logfile("../capture.pcap"), logfile("~/capture.pcap"), logfile(" /tmp/x"),
-		io("direct", genl.IODirect), io("auto", genl.IOAuto), behind, before,
+		behind, before,
 	}
 }
 

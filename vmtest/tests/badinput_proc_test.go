@@ -91,8 +91,6 @@ func badWrites(t testing.TB) []badWrite {
 		{"format PCAP\n", unix.EINVAL, "format: must be pcapng or pcap"},
 		{"io fast\n", unix.EINVAL, ioMust},
 		{"io \n", unix.EINVAL, ioMust},
-		{"io direct\n", unix.EOPNOTSUPP, "io: direct and auto are not supported yet"},
-		{"io auto\n", unix.EOPNOTSUPP, "io: direct and auto are not supported yet"},
 		// names and paths
 		{"device_name \n", unix.ERANGE, nameMust},
 		{"device_name abcdefghijklmnop\n", unix.ERANGE, nameMust},

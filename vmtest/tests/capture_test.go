@@ -58,9 +58,15 @@ func newCapture(t testing.TB, ns *guest.Namespace, s genl.Settings) *capture {
 	} else {
 		c.File = *s.Logfile
 	}
+	if s.IO == nil {
+		s.IO = ptr(guest.IO(t))
+	}
 	c.Set(s)
 	return c
 }
+
+// throughPageCache is for tests in which a disk refuses late what was accepted: direct I/O is told at once.
+func throughPageCache(t *testing.T) { t.Setenv("KSNIF_IO", "buffered") }
 
 // end stops what runs and closes the connection, if the module is still there.
 func (c *capture) end() {

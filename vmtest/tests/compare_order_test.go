@@ -32,14 +32,21 @@ func (c *crafter) numbered(count int) []frame {
 	return list
 }
 
-// Packets that come in on all CPUs at the same time are in time order in the file, and each CPU's are all there. pktgen
-// feeds them in as fast as it can: whoever looked at the clock outside of the lock that orders the queue would be seen.
-func TestOrderAcrossCPUs(t *testing.T) {
+// crossing is pktgen on all CPUs at the same time, each with a device of its own.
+type crossing struct {
+	t     *testing.T
+	c     *capture
+	cpus  int
+	count int // packets of each CPU
+}
+
+func newCrossing(t *testing.T) *crossing {
+	t.Helper()
 	cpus := runtime.NumCPU()
 	if cpus < 2 {
 		t.Skip("needs two CPUs: CPUS=2")
 	}
-	count := guest.Count(200_000)
+	x := &crossing{t: t, cpus: cpus, count: guest.Size(guest.Count(200_000), 1_000_000/cpus)}
 	guest.Run(t, "modprobe", "pktgen")
 	ns := guest.NewNamespace(t, "order")
 	for cpu := range cpus {
@@ -48,30 +55,97 @@ func TestOrderAcrossCPUs(t *testing.T) {
 		ns.Run(t, "sh", "-euc", fmt.Sprintf(`cd %[1]s; echo add_device %[2]s > kpktgend_%[3]d
 			for c in "count %[4]d" "pkt_size 60" "delay 0" "dst 203.0.113.1" "src_min 198.51.100.1" "src_max 198.51.100.1" \
 				"dst_mac $(cat /sys/class/net/%[2]s/address)" "xmit_mode netif_receive"; do echo "$c" > %[2]s; done`,
-			pktgenDir, dev, cpu, count))
+			pktgenDir, dev, cpu, x.count))
 	}
-	c := newCapture(t, ns, genl.Settings{QueueSize: ptr(uint64(128 << 20)), Snaplen: ptr(uint32(64))})
-	c.Start()
-	ns.Run(t, "sh", "-euc", "echo start > "+pktgenDir+"pgctrl") // returns when all are sent
-	c.WaitReceived(uint64(cpus * count))
-	f := c.StopRead() // checks the time stamps
-	require.Zero(t, f.Statistics().OSDrop)
+	x.c = newCapture(t, ns, genl.Settings{QueueSize: ptr(uint64(192 << 20)), Snaplen: ptr(uint32(64))})
+	return x
+}
+
+// send returns when all are sent and were seen.
+func (x *crossing) send() {
+	x.t.Helper()
+	x.c.NS.Run(x.t, "sh", "-euc", "echo start > "+pktgenDir+"pgctrl")
+	x.c.WaitReceived(uint64(x.cpus * x.count))
+}
+
+// check checks that nothing is missing, and that the CPUs did receive at the same time.
+func (x *crossing) check(f *pcapread.File) {
+	x.t.Helper()
+	require.Zero(x.t, f.Statistics().OSDrop)
 	changes := 0
 	for i := range f.Packets[1:] {
 		if f.Packets[i].Interface != f.Packets[i+1].Interface {
 			changes++
 		}
 	}
-	require.Greater(t, changes, cpus, "the CPUs did not receive at the same time")
-	perCPU, err := c.StatsPerCPU(c.ctx())
-	require.NoError(t, err)
-	for cpu := range cpus {
+	require.Greater(x.t, changes, x.cpus, "the CPUs did not receive at the same time")
+	perCPU, err := x.c.StatsPerCPU(x.c.ctx())
+	require.NoError(x.t, err)
+	for cpu := range x.cpus {
 		packets := f.ByName(fmt.Sprintf("cpu%d", cpu))
-		require.Len(t, packets, count, "CPU %d", cpu)
-		require.EqualValues(t, count, checkNumbers(t, packets, 0))
-		assert.EqualValues(t, count, perCPU[cpu].Captured, "captured on CPU %d", cpu)
+		require.Len(x.t, packets, x.count, "CPU %d", cpu)
+		require.EqualValues(x.t, x.count, checkNumbers(x.t, packets, 0))
+		assert.EqualValues(x.t, x.count, perCPU[cpu].Captured, "captured on CPU %d", cpu)
 	}
-	t.Logf("%d packets in order, %d changes from one CPU to another", len(f.Packets), changes)
+	x.t.Logf("%d packets in order, %d changes from one CPU to another", len(f.Packets), changes)
+}
+
+// Packets that come in on all CPUs at the same time are in time order in the file, and each CPU's are all there. pktgen
+// feeds them in as fast as it can: whoever looked at the clock outside of the lock that orders the queue would be seen.
+func TestOrderAcrossCPUs(t *testing.T) {
+	x := newCrossing(t)
+	x.c.Start()
+	x.send()
+	x.check(x.c.StopRead()) // which checks the time stamps
+}
+
+// The same while the wall clock goes back an hour and forth again, all the time: exactly an hour, so that the time in
+// the file tells when a packet came.
+func TestOrderClockMoves(t *testing.T) {
+	const hour = 3600
+	x := newCrossing(t)
+	shift := func(seconds int64) {
+		_, err := unix.ClockAdjtime(unix.CLOCK_REALTIME, &unix.Timex{Modes: unix.ADJ_SETOFFSET, Time: unix.Timeval{Sec: seconds}})
+		assert.NoError(t, err)
+	}
+	began := time.Now().Round(0)
+	x.c.Start()
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	steps := 0
+	go func() {
+		defer close(stopped)
+		for ; ; steps++ {
+			select {
+			case <-stop:
+				return
+			case <-time.After(5 * time.Millisecond):
+				shift(-hour)
+				time.Sleep(5 * time.Millisecond)
+				shift(hour)
+			}
+		}
+	}()
+	x.send()
+	close(stop)
+	<-stopped
+	x.c.Stop()
+	f := x.c.Read()
+	x.check(f)
+
+	last, back := began, 0
+	for i, p := range f.Packets {
+		at := p.Time
+		if at.Before(began.Add(-hour / 2 * time.Second)) {
+			at = at.Add(hour * time.Second)
+			back++
+		}
+		require.False(t, at.Before(last), "packet %d: %s is before %s", i, at, last)
+		last = at
+	}
+	t.Logf("the clock was set %d times; %d of %d packets came in the hour before", 2*steps, back, len(f.Packets))
+	require.Greater(t, steps, 3)
+	require.NotZero(t, back)
+	require.Less(t, back, len(f.Packets))
 }
 
 // The order in the file is that of capture, whatever happens to the clock; and nothing waits for the time to come back.
@@ -87,6 +161,7 @@ func TestOrderClockSetBack(t *testing.T) {
 	setClock := func(to time.Time) {
 		ts := unix.NsecToTimespec(to.UnixNano())
 		require.NoError(t, unix.ClockSettime(unix.CLOCK_REALTIME, &ts))
+		time.Sleep(20 * time.Millisecond) // the ring looks at the wall clock once a jiffy
 	}
 	restore := func() { setClock(began.Add(time.Since(began))) } // time.Since goes by the monotonic clock
 	t.Cleanup(restore)

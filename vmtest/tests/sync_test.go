@@ -144,6 +144,7 @@ func TestSyncIntervalNone(t *testing.T) {
 
 // TestSyncIntervalError has the disk fail between two fsyncs. Nobody asks for the second one.
 func TestSyncIntervalError(t *testing.T) {
+	throughPageCache(t)
 	d := newDisk(t, 16, "")
 	quietDummy(t, nil, "load0")
 	c := newCapture(t, nil, genl.Settings{

@@ -52,6 +52,9 @@ func hookFaults() []hookFault {
 // What failed is counted by the kernel, too.
 func TestTortureFailHook(t *testing.T) {
 	guest.NeedsFaults(t)
+	if guest.Config() == "ring" {
+		t.Skip("needs the list queue: a ring takes no memory in the hook")
+	}
 	for _, h := range hookFaults() {
 		t.Run(h.name, h.run)
 	}
@@ -65,7 +68,7 @@ const (
 func (h *hookFault) run(t *testing.T) {
 	fault := guest.NewFault(t, h.fault)
 	h.set(fault)
-	fault.Within(guest.Symbol(t, "hook_fn"))
+	fault.Within(guest.Symbol(t, "hook_pcapng"))
 	// So far the stack of each allocation in the kernel is read, for most of them in vain.
 	fault.Set("stacktrace-depth", 16)
 	quietDummy(t, nil, "fail0")

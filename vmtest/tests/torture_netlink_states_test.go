@@ -70,8 +70,6 @@ func (m *model) value(a *parsed) (any, reply) {
 		return nil, a.refuse(unix.EINVAL, text)
 	case v < a.Min || v > most:
 		return nil, a.refuse(unix.ERANGE, text)
-	case a.Name == "io" && v != uint64(genl.IOBuffered) && v != uint64(genl.IODiscard):
-		return nil, a.refuse(unix.EOPNOTSUPP, "io: direct and auto are not supported yet")
 	case a.Name == "snaplen" && v == 0:
 		v = a.Max
 	}

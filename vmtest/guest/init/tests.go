@@ -115,6 +115,7 @@ func guestEnv(p *proto.Plan) []string {
 		"KSNIF_SLOW=" + strconv.Itoa(max(p.Slow, 1)),
 		"KSNIF_KERNEL=" + p.Kernel,
 		"KSNIF_CONFIG=" + p.Config,
+		"KSNIF_IO=" + p.IO,
 		"KSNIF_ACCEL=" + p.Accel,
 		"KSNIF_SEED=" + strconv.FormatUint(p.Seed, 10),
 	}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The hook's half of the ring (queue_ring.c): inline, because it is what every packet takes.
+ *
+ * Barriers, each named where it stands, here and there:
+ *
+ *   A  hook, reserve: claim before the clock is read, and before seen is at commit
+ *   B  writer, look: the clock is read and seen is written before claim is read
+ *      A and B pair. Either the writer sees that the hook is at work, and waits for the commit;
+ *      or the hook reads the clock after the writer did, and a packet that the writer does not
+ *      see is no older than what it takes. As well, the hook sees what the writer has seen: it
+ *      wakes the writer if its packet is the first beyond that.
+ *   C  hook, commit: the block before head, release; with the writer's acquire of head
+ *   D  writer, release: its reads of the block before tail, release; with the hook's acquire of
+ *      tail: room is written again only after it was read
+ */
+#ifndef _KSNIF_QUEUE_RING_H
+#define _KSNIF_QUEUE_RING_H
+
+#include <linux/jiffies.h>
+#include <linux/percpu.h>
+#include <linux/timekeeping.h>
+
+#include "packet.h"
+
+/* head, tail and seen are read while another CPU writes them */
+#if BITS_PER_LONG != 64
+#error "the ring needs a 64-bit machine: use the list queue (CONFIG=list)"
+#endif
+
+/*
+ * Stands between blocks: from here on this is how far the wall clock is ahead of the monotonic
+ * one. No block looks like it: it would have a length, or nanoseconds, of never.
+ */
+struct ksnif_ring_mark {
+	u32 zero;
+	u32 never;	/* KSNIF_RING_MARK */
+	s64 offset;	/* ns */
+} __packed;	/* pcap aligns nothing */
+
+#define KSNIF_RING_MARK		U32_MAX
+#define KSNIF_RING_NO_OFFSET	S64_MIN
+
+/* One CPU's. */
+struct ksnif_ring {
+	/* the hook's of this CPU, BH disabled; the writer reads head, claim, packets and mark */
+	u64 head;		/* bytes committed since start */
+	u64 claim;		/* ahead of head between reserve and commit or cancel */
+	u64 limit;		/* claim may come this far: tail + size when it was last read */
+	u64 packets;		/* committed since start */
+	u8 *at;			/* head's place in data */
+	u8 *end;		/* of the first time that data has the pages */
+	s64 offset;		/* of the wall clock; in the last mark */
+	unsigned long checked;	/* the jiffy in which that was looked at */
+	u64 mark;		/* where that is, counted as head is */
+	u64 wake_at;		/* head must have come here to wake the writer at once again */
+
+	/* constant */
+	u32 size ____cacheline_aligned_in_smp;	/* bytes */
+	u8 *data;		/* twice that, of the same pages */
+	struct page **pages;	/* twice, too */
+
+	/* the writer's; the hook reads tail and seen */
+	u64 tail ____cacheline_aligned_in_smp;	/* bytes released since start */
+	u64 seen;		/* head, when the writer last looked */
+	u64 from;		/* next byte for the writer */
+	u64 cut;		/* it may go that far */
+	u32 from_at;		/* from's place in data */
+	s64 from_offset;	/* of the blocks there */
+	u64 from_time;		/* of the block there, monotonic */
+	struct ksnif_ring *next;	/* in the list of rings that have a block there */
+} ____cacheline_aligned_in_smp;
+
+struct ksnif_queue {
+	struct ksnif_ring __percpu *rings;
+	u64 format;		/* of the blocks: enum ksnif_format */
+	u32 span_max;		/* bytes for one write */
+	u32 wake_bytes;		/* half of that: at so many the writer is woken at once */
+
+	/* the writer's */
+	u64 until ____cacheline_aligned_in_smp;	/* nobody can commit an older packet */
+	struct ksnif_ring *ready;	/* rings with a block to take */
+	struct ksnif_ring *taken;	/* whose the last span is */
+	bool more;		/* something was committed while the writer looked */
+	atomic64_t done;	/* packets counted elsewhere by now; others read */
+};
+
+u8 *ksnif_ring_check(struct ksnif_ring *r, u8 *to);
+bool ksnif_ring_refill(struct ksnif_ring *r, u64 claim);
+enum ksnif_wake ksnif_ring_wake(struct ksnif_queue *q, struct ksnif_ring *r);
+
+/*
+ * Get room for a block of @size bytes. That the ring is full is found out before any work is done.
+ *
+ * Returns where the block goes, for ksnif_queue_commit() or ksnif_queue_cancel(), or -ENOBUFS
+ * as ERR_PTR. Until then the writer waits for this CPU.
+ */
+static inline u8 *ksnif_queue_reserve(struct ksnif_queue *q, u32 size)
+{
+	struct ksnif_ring *r = this_cpu_ptr(q->rings);
+	u64 claim = r->head + size;
+
+	if (unlikely(claim > r->limit) && !ksnif_ring_refill(r, claim))
+		return ERR_PTR(-ENOBUFS);
+	smp_store_mb(r->claim, claim); /* A */
+	return r->at;
+}
+
+/* Give back reserved room unused. */
+static inline void ksnif_queue_cancel(struct ksnif_queue *q, u8 *to)
+{
+	struct ksnif_ring *r = this_cpu_ptr(q->rings);
+
+	WRITE_ONCE(r->claim, r->head);
+}
+
+/*
+ * Stamp and queue a block that is complete but for its time, and say whether to wake the writer.
+ * @format is the queue's.
+ */
+static inline enum ksnif_wake ksnif_queue_commit(struct ksnif_queue *q, u8 *to, const u64 format)
+{
+	struct ksnif_ring *r = this_cpu_ptr(q->rings);
+	u64 now = ktime_get(), head, unseen;
+
+	if (unlikely(time_after(jiffies, r->checked)))
+		to = ksnif_ring_check(r, to);
+	ksnif_packet_stamp(format, to, now + r->offset);
+
+	head = r->claim;
+	unseen = r->head - READ_ONCE(r->seen);
+	r->at += head - r->head;
+	if (r->at >= r->end)
+		r->at -= r->size;
+	WRITE_ONCE(r->packets, r->packets + 1);
+	smp_store_release(&r->head, head); /* C */
+	/* not the first one that the writer has not seen, and not enough of them */
+	if (likely(unseen - 1 < q->wake_bytes))
+		return KSNIF_WAKE_NONE;
+	return unseen ? ksnif_ring_wake(q, r) : KSNIF_WAKE_SOON;
+}
+
+#endif /* _KSNIF_QUEUE_RING_H */
