@@ -140,10 +140,13 @@ lint: deps-lint out/bin/mk ## checkpatch, sparse, W=1, 32-bit, gofmt, vet, stati
 
 # --- measurements
 
-## PART: bench: what to measure: cost
+## PART: bench: what to measure: cost or slides (cost)
+## REPEATS: bench: how often, instead of what the part wants
 .PHONY: bench
-bench: vm-ready out/bin/bench-run out/bin/bench-guest ## measure ksnif beside other programs: out/bench/; see PART=
-	@out/bin/bench-run --kernel $(VM_KERNEL) $(or $(PART),cost)
+bench: vm-tools out/bin/bench-run out/bin/bench-guest ## measure ksnif beside other programs: out/bench/; see PART=
+	@$(MAKE) module CONFIG=list
+	@$(MAKE) module CONFIG=ring
+	@out/bin/bench-run --kernel $(VM_KERNEL) $(if $(REPEATS),--repeats $(REPEATS)) $(or $(PART),cost)
 
 out/bin/bench-run: deps-build FORCE
 	@$(GO_STATIC) -o $@ ./bench/run

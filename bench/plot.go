@@ -12,8 +12,12 @@ import (
 	"gonum.org/v1/plot/vg"
 )
 
-// Plot draws the cost of each contender, a plot for each packet size, as SVG files in dir. It returns their names.
+// Plot draws the report as SVG files in dir, that of cost as one for each packet size. It returns their names.
 func (r *Report) Plot(dir string) ([]string, error) {
+	if len(r.Tests) > 0 {
+		file, err := r.plotSlides(dir)
+		return []string{file}, err
+	}
 	var files []string
 	for _, size := range distinct(r.Rows, (*Row).Size) {
 		file := filepath.Join(dir, fmt.Sprintf("%s-%s.svg", r.Part, size))

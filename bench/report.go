@@ -13,6 +13,7 @@ import (
 
 // Row is one contender under one load, the median of all repetitions.
 type Row struct {
+	Test       string `json:"test,omitempty"` // of the talk
 	Contender  string `json:"contender"`
 	Queue      string `json:"queue"`       // of ksnif: list or ring
 	IO         string `json:"io"`          // of ksnif: buffered, direct or discard
@@ -21,8 +22,11 @@ type Row struct {
 	Packets    int    `json:"packets"`     // sent in each repetition
 	Offered    int    `json:"offered"`     // that came in on the device
 	Captured   int    `json:"captured"`    // found in the file, or counted where there is none
+	// Most is how many packets disk and queue could have held; Each is what was captured in every repetition. Of slides.
+	Most int   `json:"most,omitempty"`
+	Each []int `json:"each,omitempty"`
 	// Instructions is what one captured packet costs all CPUs above the same load without a capture.
-	Instructions float64 `json:"instructions_per_packet"`
+	Instructions float64 `json:"instructions_per_packet"` // of cost
 	// Spread is how far the repetitions' costs lie apart, largest less smallest.
 	Spread  float64 `json:"spread"`
 	Seconds float64 `json:"seconds"` // from the first packet to the closed and synced file, in the guest
@@ -35,6 +39,7 @@ type Machine struct {
 	Accel     string `json:"accel"` // icount, tcg or kvm
 	CPUs      int    `json:"cpus"`
 	BufferKB  int    `json:"buffer_kb"` // each contender's memory for queued packets
+	DiskRate  int    `json:"disk_rate"` // bytes a second, as measured; 0 if it was not
 	Processor string `json:"processor"` // the host's
 }
 
@@ -43,6 +48,7 @@ type Report struct {
 	Part    string  `json:"part"`
 	Machine Machine `json:"machine"`
 	Rows    []Row   `json:"rows"`
+	Tests   []Test  `json:"tests,omitempty"` // of slides: what the rows' Test means
 }
 
 // ReadReport reads what Write wrote.

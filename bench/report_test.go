@@ -86,12 +86,53 @@ func TestPlot(t *testing.T) {
 }
 
 func TestPlan(t *testing.T) {
-	for _, part := range Parts() {
-		p, err := PlanOf(part)
+	for part := range Parts() {
+		require.Contains(t, PartNames(), part)
+		p, err := PlanOf(part, 0)
 		require.NoError(t, err)
 		assert.Equal(t, part, p.Part)
+		assert.NotZero(t, p.Repeats)
 		assert.LessOrEqual(t, 2*p.Burst*2048, p.BufferKB<<10, "a burst of the largest packets fits into half of the memory")
+		p, err = PlanOf(part, 1)
+		require.NoError(t, err)
+		assert.Equal(t, 1, p.Repeats)
 	}
-	_, err := PlanOf("none")
-	assert.EqualError(t, err, "PART=none: must be one of: cost")
+	_, err := PlanOf("none", 0)
+	assert.EqualError(t, err, "PART=none: must be one of: cost, slides")
+}
+
+func sampleSlides() *Report {
+	return &Report{
+		Part:    "slides",
+		Machine: Machine{Kernel: "6.1.0", Accel: "real time", CPUs: 1, BufferKB: 2048, DiskRate: 34_100_000},
+		Tests:   talk()[:1],
+		Rows: []Row{
+			{Test: "1", Contender: "ksnif", Queue: "ring", IO: "direct", Offered: 2_000_000, Captured: 641_000, Most: 648_000,
+				Each: []int{640_000, 641_000, 642_000}, Repeats: 3},
+			{Test: "1", Contender: "tcpdump", Offered: 2_000_000, Captured: 600_000, Most: 648_000, Each: []int{600_000}, Repeats: 3},
+		},
+	}
+}
+
+func TestSlides(t *testing.T) {
+	r := sampleSlides()
+	var b strings.Builder
+	require.NoError(t, r.Table(&b))
+	assert.Equal(t, `6.1.0, real time, 1 CPU, 2048 KB of buffers each, a disk that takes 34.1 MB a second; packets in the file,
+medians of 3
+
+  test 1  captured       of  of what could be held                    each  snaplen 1500, 70800 packets a second
+            603874  2000000                                                 the talk: kernel sniffer
+            589831  2000000                                                 the talk: tcpdump
+            641000  2000000                 98.9 %  [640000 641000 642000]  ksnif ring direct
+            600000  2000000                 92.6 %                [600000]  tcpdump
+`, b.String())
+
+	files, err := r.Plot(t.TempDir())
+	require.NoError(t, err)
+	text, err := os.ReadFile(files[0])
+	require.NoError(t, err)
+	for _, word := range []string{"<svg", "ksnif ring direct", "the talk: tcpdump", "packets kept"} {
+		assert.Contains(t, string(text), word)
+	}
 }

@@ -10,6 +10,13 @@ import (
 
 // Table writes the rows for people.
 func (r *Report) Table(w io.Writer) error {
+	if len(r.Tests) > 0 {
+		return r.slidesTable(w)
+	}
+	return r.costTable(w)
+}
+
+func (r *Report) costTable(w io.Writer) error {
 	m := r.Machine
 	if _, err := fmt.Fprintf(w, "%s, instructions counted, %d CPU, %d MB of buffers each; instructions per captured packet,\n"+
 		"above the same load without a capture, medians of %d\n", m.Kernel, m.CPUs, m.BufferKB>>10, r.repeats()); err != nil {

@@ -22,10 +22,11 @@ const (
 	imix         = "imix_weights 60,7 576,4 1496,1" // the simple internet mix
 )
 
-// load is pktgen feeding the receive path of a device, in bursts.
+// load is pktgen feeding the receive path of a device, in bursts or steadily.
 type load struct {
 	size  int // of a packet; 0 is IMIX
 	burst int // packets
+	rate  int // packets a second; 0 is as many as the machine can
 }
 
 // makeDevice makes the device and brings pktgen. Nobody else sends on it.
@@ -89,7 +90,11 @@ func (l load) prepare() error {
 	if l.size == 0 {
 		size = imix
 	}
-	return pktgen(loadDevice, size, fmt.Sprintf("count %d", l.burst), "delay 0", "xmit_mode netif_receive",
+	pace := "delay 0"
+	if l.rate > 0 {
+		pace = fmt.Sprintf("ratep %d", l.rate)
+	}
+	return pktgen(loadDevice, size, fmt.Sprintf("count %d", l.burst), pace, "xmit_mode netif_receive",
 		"src_min 198.51.100.1", "src_max 198.51.100.1", "dst 203.0.113.1", "dst_mac "+dev.HardwareAddr.String())
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-// Guest measures, in the VM, what capturing costs. It reads what to do from /in/plan.json and leaves the rows of its
-// report in /out/rows.json; what it prints is for people who wait.
+// Guest measures, in the VM, what capturing costs. It reads what to do from /in/plan.json and leaves its report
+// in /out/report.json; what it prints is for people who wait.
 package main
 
 import (
@@ -34,12 +34,15 @@ func run(args []string) error {
 	if err := makeDevice(); err != nil {
 		return err
 	}
-	rows, err := cost(plan)
+	report := bench.Report{Part: plan.Part, Tests: plan.Tests}
+	switch plan.Part {
+	case "cost":
+		report.Rows, err = cost(plan)
+	case "slides":
+		report.Rows, report.Machine.DiskRate, err = slides(plan)
+	}
 	if err != nil {
 		return err
 	}
-	if b, err = json.MarshalIndent(rows, "", "  "); err != nil {
-		return err
-	}
-	return os.WriteFile("/out/"+bench.RowsFile, b, 0o644)
+	return report.Write("/out/" + bench.ReportFile)
 }

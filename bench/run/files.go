@@ -56,17 +56,14 @@ func copyFile(from, to string) error {
 	return os.WriteFile(to, b, 0o755)
 }
 
-// report puts the guest's rows and what is known of the machine together.
-func (b *bencher) report(rows, release string) (*bench.Report, error) {
-	r := &bench.Report{Part: b.plan.Part, Machine: bench.Machine{
-		Kernel: release, Accel: "icount", CPUs: 1, BufferKB: b.plan.BufferKB, Processor: processor(),
-	}}
-	text, err := os.ReadFile(rows)
+// report puts the guest's report and what is known of the machine together.
+func (b *bencher) report(file, release, accel string) (*bench.Report, error) {
+	r, err := bench.ReadReport(file)
 	if err != nil {
 		return nil, err
 	}
-	if err := json.Unmarshal(text, &r.Rows); err != nil {
-		return nil, fmt.Errorf("%s: %w", rows, err)
+	r.Machine = bench.Machine{
+		Kernel: release, Accel: accel, CPUs: 1, BufferKB: b.plan.BufferKB, DiskRate: r.Machine.DiskRate, Processor: processor(),
 	}
 	return r, nil
 }
