@@ -26,6 +26,9 @@ type Plan struct {
 	Burst    int   // packets sent in one go; half of BufferKB holds them
 	Bursts   int
 
+	// of scale
+	Counts []int // packets
+
 	// of slides
 	Tests []Test
 }
@@ -53,6 +56,7 @@ type Test struct {
 func Parts() map[string]string {
 	return map[string]string{
 		"cost":   "instructions per captured packet, by contender, snaplen and packet size (half an hour)",
+		"scale":  "instructions against the number of packets, and so against the size of the file (half an hour)",
 		"slides": "the talk's three tests on a machine like the talk's, in real time (an hour and a half)",
 	}
 }
@@ -67,6 +71,12 @@ func PlanOf(part string, repeats int) (Plan, error) {
 		p.Sizes, p.Snaplens = []int{60, 576, 1496, 0}, []int{96, 1500, 0}
 		p.Burst, p.Bursts = 4096, 40
 		p.orRepeats(3)
+	case "scale":
+		p.VM.Icount = true
+		p.BufferKB = 16 << 10
+		p.Sizes, p.Snaplens, p.Burst = []int{60}, []int{96}, 10_000
+		p.Counts = []int{10_000, 100_000, 1_000_000, 10_000_000}
+		p.orRepeats(1)
 	case "slides":
 		// an Athlon XP 1800 with 256 MB, and a disk that took 34 MB a second; all programs lie in this VM's memory, too
 		p.VM = VM{MemMB: 512, OutMB: 9000, DiskRate: 34_000_000}
@@ -80,7 +90,7 @@ func PlanOf(part string, repeats int) (Plan, error) {
 }
 
 // PartNames are the names of all parts.
-func PartNames() []string { return []string{"cost", "slides"} }
+func PartNames() []string { return []string{"cost", "scale", "slides"} }
 
 func (p *Plan) orRepeats(n int) {
 	if p.Repeats == 0 {

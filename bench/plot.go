@@ -18,6 +18,10 @@ func (r *Report) Plot(dir string) ([]string, error) {
 		file, err := r.plotSlides(dir)
 		return []string{file}, err
 	}
+	if r.Part == "scale" {
+		file, err := r.plotScale(dir)
+		return []string{file}, err
+	}
 	var files []string
 	for _, size := range distinct(r.Rows, (*Row).Size) {
 		file := filepath.Join(dir, fmt.Sprintf("%s-%s.svg", r.Part, size))

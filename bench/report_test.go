@@ -92,13 +92,18 @@ func TestPlan(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, part, p.Part)
 		assert.NotZero(t, p.Repeats)
-		assert.LessOrEqual(t, 2*p.Burst*2048, p.BufferKB<<10, "a burst of the largest packets fits into half of the memory")
+		for _, size := range p.Sizes {
+			if size == 0 {
+				size = 1496
+			}
+			assert.LessOrEqual(t, 2*p.Burst*(size+132), p.BufferKB<<10, "a burst fits into half of the memory")
+		}
 		p, err = PlanOf(part, 1)
 		require.NoError(t, err)
 		assert.Equal(t, 1, p.Repeats)
 	}
 	_, err := PlanOf("none", 0)
-	assert.EqualError(t, err, "PART=none: must be one of: cost, slides")
+	assert.EqualError(t, err, "PART=none: must be one of: cost, scale, slides")
 }
 
 func sampleSlides() *Report {
@@ -135,4 +140,26 @@ medians of 3
 	for _, word := range []string{"<svg", "ksnif ring direct", "the talk: tcpdump", "packets kept"} {
 		assert.Contains(t, string(text), word)
 	}
+}
+
+func TestScale(t *testing.T) {
+	row := func(packets int, each float64) Row {
+		return Row{Contender: "tcpdump", Packets: packets, Captured: packets, Instructions: each, Repeats: 1}
+	}
+	// 5,000 and 300 for each; a packet between the last two costs 310
+	r := &Report{Part: "scale", Machine: Machine{Kernel: "6.1.0", CPUs: 1, BufferKB: 16 << 10}, Rows: []Row{
+		row(100, 350), row(1000, 305), row(10_000, (305_000+9000*310)/10_000.0),
+	}}
+	l := lineOf(r.Rows)
+	assert.InDeltaSlice(t, []float64{300, 310}, l.Slopes, 1e-6)
+	assert.InDelta(t, 10.0/310, l.Bend(), 1e-6)
+	assert.InDelta(t, 3_095_000-3_100_000, l.Fixed, 1e-3)
+	var b strings.Builder
+	require.NoError(t, r.Table(&b))
+	assert.Contains(t, b.String(), "  100..1000  1000..10000   bend  fixed  contender\n        300          310  3.2 %  -5000  tcpdump\n")
+	files, err := r.Plot(t.TempDir())
+	require.NoError(t, err)
+	text, err := os.ReadFile(files[0])
+	require.NoError(t, err)
+	assert.Contains(t, string(text), "tcpdump")
 }

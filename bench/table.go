@@ -13,6 +13,9 @@ func (r *Report) Table(w io.Writer) error {
 	if len(r.Tests) > 0 {
 		return r.slidesTable(w)
 	}
+	if r.Part == "scale" {
+		return r.scaleTable(w)
+	}
 	return r.costTable(w)
 }
 

@@ -38,6 +38,8 @@ func run(args []string) error {
 	switch plan.Part {
 	case "cost":
 		report.Rows, err = cost(plan)
+	case "scale":
+		report.Rows, err = scale(plan)
 	case "slides":
 		report.Rows, report.Machine.DiskRate, err = slides(plan)
 	}
