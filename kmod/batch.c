@@ -35,6 +35,8 @@ void ksnif_batch_free(struct ksnif_batch *b)
 {
 	kfree(b->vecs);
 	vfree(b->buf);
+	b->vecs = NULL;
+	b->buf = NULL;
 }
 
 /*
@@ -130,6 +132,7 @@ static void batch_lost(struct ksnif_run *run, const struct ksnif_span *span)
 	batch_account(run, span->data, end, span->len, end + span->len, KSNIF_DROPPED);
 	b->start = b->end;
 	b->len = 0;
+	b->written = 0;
 }
 
 /* Describe @len bytes of vmalloc memory in @vecs, where pages lie side by side in one. */
@@ -174,7 +177,8 @@ static int batch_output(struct ksnif_run *run, size_t len, const u8 *body, size_
 		return 0;
 	}
 	if (run->file.align == 1) {
-		iov_iter_kvec(&iter, ITER_SOURCE, vec, ARRAY_SIZE(vec), len + body_len);
+		iov_iter_kvec(&iter, ITER_SOURCE, len ? vec : vec + 1, !!len + !!body_len,
+			      len + body_len);
 	} else {
 		n = batch_vecs(b->vecs, 0, b->buf, len);
 		n = batch_vecs(b->vecs, n, body, body_len);
@@ -313,6 +317,6 @@ void ksnif_batch_drop(struct ksnif_run *run)
 {
 	batch_lost(run, &(struct ksnif_span){});
 	batch_drop_seen(run);
-	ksnif_queue_look(run->queue);
+	ksnif_queue_look(run->queue, true);
 	batch_drop_seen(run);
 }

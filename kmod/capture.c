@@ -174,8 +174,10 @@ void ksnif_capture_put(struct ksnif_capture *cap)
 void ksnif_capture_ended(struct ksnif_run *run)
 {
 	struct ksnif_capture *cap = run->cap;
+	struct ksnif_queue *queue = run->queue;
 
 	mutex_lock(&cap->lock);
+	run->queue = NULL;	/* its memory is wanted elsewhere; what it counted is 0 now */
 	cap->state = run->error ? KSNIF_STATE_FAILED : KSNIF_STATE_STOPPED;
 	ksnif_writer_rest(run);	/* nobody wakes it in these states */
 	if (!run->error)
@@ -184,6 +186,7 @@ void ksnif_capture_ended(struct ksnif_run *run)
 	ksnif_netlink_event(cap, run->error ? KSNIF_CMD_FAILED : KSNIF_CMD_STOPPED);
 	wake_up_all(&run->waiters);
 	mutex_unlock(&cap->lock);
+	ksnif_queue_free(queue);
 	ksnif_capture_put(cap);
 }
 

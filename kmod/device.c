@@ -92,7 +92,7 @@ struct ksnif_iface *ksnif_iface_add(struct ksnif_run *run, const struct net_devi
 	spin_unlock_bh(&run->iface_lock);
 	if (other != iface)
 		iface_free(iface);
-	else if (iface->id + 1 == run->iface_max)
+	else if (READ_ONCE(run->iface_count) >= run->iface_max)
 		pr_notice("no room for more devices: until the next start, interface \"any\" has the packets of others\n");
 	return other;
 }

@@ -170,14 +170,40 @@ static void file_await_thaw(struct file *file)
 }
 
 /*
- * Can the file be written past the page cache, by whole pages? Some file systems say so for each
- * file; the others are believed.
+ * Cut the file back to @size bytes; writing goes on behind them. Waits while the file system is
+ * frozen. 0 or a negative errno.
  */
-bool ksnif_file_can_direct(const struct ksnif_file *f)
+ksnif_injectable int ksnif_file_cut(struct ksnif_file *f, loff_t size)
+{
+	struct iattr attr = {
+		.ia_valid = ATTR_SIZE | ATTR_FILE | ATTR_MTIME | ATTR_CTIME,
+		.ia_size = size,
+		.ia_file = f->file,
+	};
+	struct inode *inode = file_inode(f->file);
+	int err;
+
+	file_start_write_patiently(f->file);
+	inode_lock(inode);
+	err = ksnif_notify_change(f->file, &attr);
+	inode_unlock(inode);
+	file_end_write(f->file);
+	if (!err)
+		f->pos = size;
+	return err;
+}
+
+KSNIF_INJECT(ksnif_file_cut, ERRNO);
+
+/*
+ * Can the file be written past the page cache, by whole pages? Some file systems say so for each
+ * file; the others are believed. overlayfs says yes, whatever lies below it.
+ */
+bool ksnif_file_can_direct(struct ksnif_file *f)
 {
 	struct kstat stat;
 
-	if (!(f->file->f_mode & FMODE_CAN_ODIRECT))
+	if (!(f->file->f_mode & FMODE_CAN_ODIRECT) || file_inode(f->file) != file_real_inode(f))
 		return false;
 	if (vfs_getattr(&f->file->f_path, &stat, STATX_DIOALIGN, AT_STATX_DONT_SYNC))
 		return false;
@@ -187,18 +213,22 @@ bool ksnif_file_can_direct(const struct ksnif_file *f)
 
 /*
  * Have the file system find room for the next writes in one go; the file grows no longer by it.
- * What it cannot find now the write itself will miss. The cut at the end gives back the rest.
+ * The cut at the end gives back what was not needed. Where there is not as much, it is given back
+ * at once: others may want it, and the write itself takes what it needs.
  */
 static void file_allocate_ahead(struct ksnif_file *f, u64 n)
 {
-	loff_t end = f->pos + n;
+	loff_t pos = f->pos, most = min_t(u64, f->limit, file_inode(f->file)->i_sb->s_maxbytes);
 
-	if (end <= f->ahead || !f->file->f_op->fallocate)
+	if (pos + n <= f->ahead || pos + n + FILE_AHEAD > most)
 		return;
-	file_start_write_patiently(f->file);
-	f->file->f_op->fallocate(f->file, FALLOC_FL_KEEP_SIZE, f->pos, n + FILE_AHEAD);
-	file_end_write(f->file);
-	f->ahead = end + FILE_AHEAD;
+	f->ahead = pos + n + FILE_AHEAD;
+	file_await_thaw(f->file);
+	if (!vfs_fallocate(f->file, FALLOC_FL_KEEP_SIZE, pos, n + FILE_AHEAD))
+		return;
+	f->ahead = LLONG_MAX;	/* never again */
+	ksnif_file_cut(f, i_size_read(file_inode(f->file)));
+	f->pos = pos;
 }
 
 /* One write; kernel_write() would wait for a thaw uninterruptibly. */
@@ -243,10 +273,11 @@ static u64 file_allowed(const struct ksnif_file *f, u64 n)
  */
 int ksnif_file_write(struct ksnif_file *f, struct iov_iter *from)
 {
+	u64 most = U64_MAX;
 	size_t left;
 
 	while ((left = iov_iter_count(from))) {
-		u64 n = file_allowed(f, left);
+		u64 n = file_allowed(f, min_t(u64, left, most));
 		ssize_t ret;
 
 		if (!n)
@@ -255,20 +286,21 @@ int ksnif_file_write(struct ksnif_file *f, struct iov_iter *from)
 			file_allocate_ahead(f, n);
 		iov_iter_truncate(from, n);
 		ret = ksnif_file_write_once(f, from);
+		iov_iter_revert(from, n - max_t(ssize_t, ret, 0) - iov_iter_count(from));
+		iov_iter_reexpand(from, left - max_t(ssize_t, ret, 0));
+		/* a direct write that does not fit is refused as a whole; a part of it may fit */
+		if (ret == -ENOSPC && n > f->align && f->align > 1) {
+			most = round_down(n / 2, f->align);
+			continue;
+		}
 		if (ret < 0) {
-			/*
-			 * One that was accepted and could not be synced has grown the file; with
-			 * direct I/O the padding of an earlier one may have, too.
-			 */
-			if (f->align == 1)
-				f->pos = max(f->pos, i_size_read(file_inode(f->file)));
+			/* one that was accepted and could not be synced has grown the file */
+			f->grown = i_size_read(file_inode(f->file)) > f->pos;
 			return ret;
 		}
-		if (!ret)
+		if (!ret || ret % f->align)
 			return -EIO;
 		f->pos += ret;
-		iov_iter_revert(from, n - ret - iov_iter_count(from));
-		iov_iter_reexpand(from, left - ret);
 	}
 	return 0;
 }
@@ -292,32 +324,6 @@ ksnif_injectable int ksnif_file_empty(struct ksnif_file *f, const bool *unwanted
 }
 
 KSNIF_INJECT(ksnif_file_empty, ERRNO);
-
-/*
- * Cut the file back to @size bytes; writing goes on behind them. Waits while the file system is
- * frozen. 0 or a negative errno.
- */
-ksnif_injectable int ksnif_file_cut(struct ksnif_file *f, loff_t size)
-{
-	struct iattr attr = {
-		.ia_valid = ATTR_SIZE | ATTR_FILE | ATTR_MTIME | ATTR_CTIME,
-		.ia_size = size,
-		.ia_file = f->file,
-	};
-	struct inode *inode = file_inode(f->file);
-	int err;
-
-	file_start_write_patiently(f->file);
-	inode_lock(inode);
-	err = ksnif_notify_change(f->file, &attr);
-	inode_unlock(inode);
-	file_end_write(f->file);
-	if (!err)
-		f->pos = size;
-	return err;
-}
-
-KSNIF_INJECT(ksnif_file_cut, ERRNO);
 
 /* Sets @f->file. 0 or a negative errno. */
 static ksnif_injectable int ksnif_file_open_root(struct ksnif_file *f, const struct path *dir,

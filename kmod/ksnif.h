@@ -227,7 +227,7 @@ void ksnif_queue_cancel(struct ksnif_queue *q, u8 *to);
 enum ksnif_wake ksnif_queue_commit(struct ksnif_queue *q, u8 *to, u64 format);
 #endif
 /* single consumer, process context: */
-void ksnif_queue_look(struct ksnif_queue *q);
+void ksnif_queue_look(struct ksnif_queue *q, bool last);
 bool ksnif_queue_next(struct ksnif_queue *q, struct ksnif_span *span);
 void ksnif_queue_release(struct ksnif_queue *q, const struct ksnif_span *span);
 bool ksnif_queue_more(struct ksnif_queue *q);
@@ -255,6 +255,7 @@ struct ksnif_file {
 	loff_t pos;			/* where the next write goes */
 	unsigned int align;		/* of writes, in bytes: 1, or a page with direct I/O */
 	loff_t ahead;			/* with direct I/O there may be blocks up to here */
+	bool grown;			/* a write that failed has left something behind pos */
 	u64 limit;			/* the opener's RLIMIT_FSIZE */
 	struct list_head list;		/* in the list of files that no capture may open */
 };
@@ -262,7 +263,7 @@ struct ksnif_file {
 int ksnif_file_open(struct ksnif_file *f, const struct path *root, const char *path,
 		    struct netlink_ext_ack *extack);		/* as all below: a kthread */
 int ksnif_file_write(struct ksnif_file *f, struct iov_iter *from);	/* writer */
-bool ksnif_file_can_direct(const struct ksnif_file *f);
+bool ksnif_file_can_direct(struct ksnif_file *f);
 int ksnif_file_sync(struct ksnif_file *f);			/* writer */
 int ksnif_file_empty(struct ksnif_file *f, const bool *unwanted);
 int ksnif_file_cut(struct ksnif_file *f, loff_t size);		/* writer */
@@ -318,7 +319,7 @@ struct ksnif_run {
 	struct nf_hook_ops hooks[2];	/* IPv4 and IPv6; family says which are registered */
 	int ifindex;			/* device, or none; written under rtnl and cap->lock */
 	u32 snaplen;			/* as in the settings; can change while running */
-	struct ksnif_queue *queue;
+	struct ksnif_queue *queue;	/* NULL once the run has ended. Then under cap->lock */
 	spinlock_t iface_lock;		/* protects the next three against other writers */
 	struct hlist_head iface_hash[64];	/* interfaces by ifindex; readers use RCU */
 	struct ksnif_iface **ifaces;	/* all interfaces by number; below iface_count they stay */

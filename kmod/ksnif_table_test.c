@@ -336,7 +336,7 @@ static void room_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ksnif_queue_packets(q), (u64)row->fit);
 
 	/* taken is not given back yet */
-	ksnif_queue_look(q);
+	ksnif_queue_look(q, false);
 	KUNIT_EXPECT_EQ(test, PTR_ERR(reserve(q, row->block)), (long)-ENOBUFS);
 	for (i = 0; ksnif_queue_next(q, &span); i++)
 		ksnif_queue_release(q, &span);

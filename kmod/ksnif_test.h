@@ -130,7 +130,7 @@ static inline u32 take_all(struct kunit *test, struct ksnif_queue *q, u32 id)
 	struct ksnif_span span;
 	u32 n = 0;
 
-	ksnif_queue_look(q);
+	ksnif_queue_look(q, false);
 	while (ksnif_queue_next(q, &span)) {
 		size_t at = 0;
 

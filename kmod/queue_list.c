@@ -213,8 +213,11 @@ enum ksnif_wake ksnif_queue_commit(struct ksnif_queue *q, u8 *to, u64 format)
 	return wake;
 }
 
-/* Let ksnif_queue_next() see what has been committed until now. All it saw before is released. */
-void ksnif_queue_look(struct ksnif_queue *q)
+/*
+ * Let ksnif_queue_next() see what has been committed until now. All it saw before is released.
+ * @last: no hook comes any more.
+ */
+void ksnif_queue_look(struct ksnif_queue *q, bool last)
 {
 	spin_lock_bh(&q->lock);
 	q->seen = q->head;

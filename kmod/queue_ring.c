@@ -19,8 +19,10 @@
  *
  * The barriers are explained in queue_ring.h.
  */
+#include <linux/delay.h>
 #include <linux/mm.h>
 #include <linux/percpu.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/timekeeping.h>
 #include <linux/vmalloc.h>
@@ -32,6 +34,12 @@
 
 /* What a page costs: itself, its place in the list of pages, and in the page table, twice each. */
 #define RING_PAGE_COST		(PAGE_SIZE + 4 * sizeof(void *))
+
+/* How often to look whether a hook has come to its end before sleeping over it: some us. */
+#define RING_TURNS		1000
+
+/* A pcap file's seconds begin anew so often: in ns. */
+#define RING_PCAP_PERIOD	((s64)NSEC_PER_SEC << 32)
 
 /* Largest order of pages that lie side by side: the fewer pieces, the cheaper a direct write. */
 #define RING_ORDER		8
@@ -60,12 +68,14 @@ static void ring_free(struct ksnif_ring *r)
 /* Pages side by side, as many as there are, at most 2^@order. Their number; 0 without memory. */
 static unsigned int ring_pages(struct page **pages, int node, unsigned int order)
 {
-	gfp_t gfp = GFP_KERNEL_ACCOUNT;
+	/* no reason to kill anybody: start can be refused */
+	gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
 	struct page *page = NULL;
 	unsigned int i;
 
 	for (; order && !page; order -= !page)
-		page = alloc_pages_node(node, gfp | __GFP_NOWARN | __GFP_NORETRY, order);
+		page = alloc_pages_node(node, GFP_KERNEL_ACCOUNT | __GFP_NORETRY | __GFP_NOWARN,
+					order);
 	if (!page)
 		page = alloc_pages_node(node, gfp, 0);
 	if (!page)
@@ -91,7 +101,7 @@ static int ring_init(struct ksnif_ring *r, int cpu, u32 n)
 	for (i = 0; i < n; i += got) {
 		got = ring_pages(r->pages + i, cpu_to_node(cpu),
 				 min_t(u32, RING_ORDER, ilog2(n - i)));
-		if (!got)
+		if (!got || fatal_signal_pending(current))
 			return -ENOMEM;
 		cond_resched();
 	}
@@ -147,13 +157,17 @@ bool ksnif_ring_refill(struct ksnif_ring *r, u64 claim)
 	return claim <= r->limit;
 }
 
-/* Much has come since the writer looked: wake it, but not for each packet. */
-enum ksnif_wake ksnif_ring_wake(struct ksnif_queue *q, struct ksnif_ring *r)
+/*
+ * A packet that is the first since the writer looked, or came when much had; @unseen bytes were
+ * there before it. Wake the writer at once for much, but not for each packet.
+ */
+enum ksnif_wake ksnif_ring_wake(struct ksnif_queue *q, struct ksnif_ring *r, u64 unseen)
 {
-	if (r->head < r->wake_at)
-		return KSNIF_WAKE_NONE;
-	r->wake_at = r->head + q->wake_bytes;
-	return KSNIF_WAKE_NOW;
+	if (r->head - READ_ONCE(r->seen) >= q->wake_bytes && r->head >= r->wake_at) {
+		r->wake_at = r->head + q->wake_bytes;
+		return KSNIF_WAKE_NOW;
+	}
+	return unseen ? KSNIF_WAKE_NONE : KSNIF_WAKE_SOON;
 }
 
 /*
@@ -184,6 +198,7 @@ u8 *ksnif_ring_check(struct ksnif_ring *r, u8 *to)
 	return offset == r->offset ? to : ring_mark(r, to, offset);
 }
 
+/* from_at does not overflow: a ring takes less than 4 GB by more than a block. */
 static void ring_skip(struct ksnif_ring *r, size_t len)
 {
 	r->from += len;
@@ -198,6 +213,16 @@ static bool ring_is_mark(const u8 *p)
 	return unlikely(((const struct ksnif_ring_mark *)p)->never == KSNIF_RING_MARK);
 }
 
+/* When the packet at @p was captured, monotonic. */
+static u64 ring_time(const struct ksnif_queue *q, const struct ksnif_ring *r, const u8 *p)
+{
+	s64 time = ksnif_packet_time(q->format, p) - r->from_offset;
+
+	while (q->format == KSNIF_FORMAT_PCAP && time < 0)
+		time += RING_PCAP_PERIOD;
+	return time;
+}
+
 /* Step over marks; false if the ring has nothing more to take. Else from_time is the next's. */
 static bool ring_next(struct ksnif_queue *q, struct ksnif_ring *r)
 {
@@ -205,7 +230,7 @@ static bool ring_next(struct ksnif_queue *q, struct ksnif_ring *r)
 		const u8 *p = r->data + r->from_at;
 
 		if (!ring_is_mark(p)) {
-			r->from_time = ksnif_packet_time(q->format, p) - r->from_offset;
+			r->from_time = ring_time(q, r, p);
 			return true;
 		}
 		r->from_offset = ((const struct ksnif_ring_mark *)p)->offset;
@@ -218,17 +243,22 @@ static bool ring_next(struct ksnif_queue *q, struct ksnif_ring *r)
 static void ring_wait(struct ksnif_ring *r)
 {
 	u64 head = READ_ONCE(r->head);
+	unsigned int turns = 0;
 
-	/* a hook does not sleep; where it is preempted (PREEMPT_RT) this one must */
-	while (READ_ONCE(r->claim) != head && READ_ONCE(r->head) == head)
-		cond_resched();
+	while (READ_ONCE(r->claim) != head && READ_ONCE(r->head) == head) {
+		/* a hook does not sleep; but it, or its CPU, may be preempted for long */
+		if (++turns < RING_TURNS)
+			cpu_relax();
+		else
+			usleep_range(50, 100);
+	}
 }
 
 /*
  * Let ksnif_queue_next() see what has been committed until now, and no packet that could still
- * be overtaken by an older one. All it saw before is released.
+ * be overtaken by an older one. All it saw before is released. @last: no hook comes any more.
  */
-void ksnif_queue_look(struct ksnif_queue *q)
+void ksnif_queue_look(struct ksnif_queue *q, bool last)
 {
 	struct ksnif_ring *r;
 	int cpu;
@@ -239,7 +269,7 @@ void ksnif_queue_look(struct ksnif_queue *q)
 		r = per_cpu_ptr(q->rings, cpu);
 		WRITE_ONCE(r->seen, READ_ONCE(r->head));
 	}
-	q->until = ktime_get();
+	q->until = last ? U64_MAX : ktime_get();
 	smp_mb(); /* B */
 	for_each_possible_cpu(cpu) {
 		r = per_cpu_ptr(q->rings, cpu);
@@ -285,8 +315,7 @@ static size_t ring_run(struct ksnif_queue *q, const struct ksnif_ring *r, u64 en
 		const u8 *p = r->data + r->from_at + len;
 		u32 block = ksnif_block_read(q->format, p).len;
 
-		if (len && (len + block > max || ring_is_mark(p) ||
-			    ksnif_packet_time(q->format, p) - r->from_offset > bound))
+		if (len && (len + block > max || ring_is_mark(p) || ring_time(q, r, p) > bound))
 			break;
 		len += block;
 	} while (len < max);

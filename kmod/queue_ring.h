@@ -23,7 +23,10 @@
 
 #include "packet.h"
 
-/* head, tail and seen are read while another CPU writes them */
+/*
+ * head, tail and seen are read while another CPU writes them. And the pages of a ring are mapped
+ * twice: no cache may have them twice, which no 64-bit machine of today that matters does.
+ */
 #if BITS_PER_LONG != 64
 #error "the ring needs a 64-bit machine: use the list queue (CONFIG=list)"
 #endif
@@ -87,7 +90,7 @@ struct ksnif_queue {
 
 u8 *ksnif_ring_check(struct ksnif_ring *r, u8 *to);
 bool ksnif_ring_refill(struct ksnif_ring *r, u64 claim);
-enum ksnif_wake ksnif_ring_wake(struct ksnif_queue *q, struct ksnif_ring *r);
+enum ksnif_wake ksnif_ring_wake(struct ksnif_queue *q, struct ksnif_ring *r, u64 unseen);
 
 /*
  * Get room for a block of @size bytes. That the ring is full is found out before any work is done.
@@ -137,7 +140,7 @@ static inline enum ksnif_wake ksnif_queue_commit(struct ksnif_queue *q, u8 *to, 
 	/* not the first one that the writer has not seen, and not enough of them */
 	if (likely(unseen - 1 < q->wake_bytes))
 		return KSNIF_WAKE_NONE;
-	return unseen ? ksnif_ring_wake(q, r) : KSNIF_WAKE_SOON;
+	return ksnif_ring_wake(q, r, unseen);
 }
 
 #endif /* _KSNIF_QUEUE_RING_H */

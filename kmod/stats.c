@@ -54,9 +54,9 @@ void ksnif_stats_iface(struct ksnif_iface *iface, struct ksnif_stats *sum)
 }
 
 /*
- * Add the books of a run. The writer's counters of all interfaces are read before any of the
- * hook's, and the writer counts a packet after the hook did: a reader never sees more
- * written than captured.
+ * Add the books of a run, under cap->lock, which keeps its queue. The writer's counters of all
+ * interfaces are read before any of the hook's, and the writer counts a packet after the hook
+ * did: a reader never sees more written than captured.
  */
 void ksnif_stats_run(struct ksnif_run *run, struct ksnif_stats *sum)
 {
@@ -67,7 +67,8 @@ void ksnif_stats_run(struct ksnif_run *run, struct ksnif_stats *sum)
 	smp_rmb(); /* pairs with the barrier in batch_count() */
 	for (i = 0; i < n; i++)
 		stats_add_hook(run->ifaces[i], sum);
-	sum->queued += ksnif_queue_packets(run->queue);
+	if (run->queue)
+		sum->queued += ksnif_queue_packets(run->queue);
 }
 
 /* Add what the hook counted on one possible CPU. */

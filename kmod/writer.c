@@ -88,16 +88,16 @@ static void writer_header(struct ksnif_run *run)
 
 /*
  * Write everything that is queued now; what comes later wakes the writer again. @all: also what
- * does not fill a page.
+ * does not fill a page. @last: no hook comes any more.
  */
-static int writer_drain(struct ksnif_run *run, bool all)
+static int writer_drain(struct ksnif_run *run, bool all, bool last)
 {
 	struct ksnif_batch *b = &run->batch;
 	struct ksnif_span span;
 	int err;
 
 	writer_header(run);
-	ksnif_queue_look(run->queue);
+	ksnif_queue_look(run->queue, last);
 	/* after the look: the interface of each packet it saw has its number */
 	err = writer_describe(run);
 	while (!err && ksnif_queue_next(run->queue, &span)) {
@@ -163,7 +163,8 @@ static void writer_sync(struct ksnif_run *run)
 /* Is there more in the file than whole blocks that count? */
 static bool writer_ragged(struct ksnif_run *run)
 {
-	return run->file.pos != atomic64_read(&run->file_size) || run->file.align > 1;
+	return run->file.pos != atomic64_read(&run->file_size) || run->file.grown ||
+	       run->file.align > 1;
 }
 
 /* Cut the file back to the last whole block: off with padding and what was accepted in part. */
@@ -189,6 +190,7 @@ static void writer_end(struct ksnif_run *run)
 	writer_sync(run);
 	if (run->file.file)
 		writer_synced(run, ksnif_file_close(&run->file));
+	ksnif_batch_free(&run->batch);
 }
 
 /* Returns true if the run has come to its end. @sync: what is written is to be on disk. */
@@ -202,7 +204,7 @@ static bool writer_pass(struct ksnif_run *run, bool sync)
 	/* what the hook has counted as captured, it has queued */
 	if (stopping || flushing)
 		synchronize_net();
-	writer_failed(run, writer_drain(run, sync || flushing || stopping));
+	writer_failed(run, writer_drain(run, sync || flushing || stopping, stopping));
 	if (sync || flushing)
 		writer_sync(run);
 
