@@ -148,7 +148,7 @@ func TestWriteError(t *testing.T) {
 
 // TestTorn has a record accepted in part, and the file made immutable before the rest of it can be cut off.
 func TestTorn(t *testing.T) {
-	throughPageCache(t) // direct I/O stops at a page
+	throughPageCache(t)   // direct I/O stops at a page
 	const limit = 100_001 // no multiple of four: not where a block ends
 	d := newDisk(t, 16, "sync")
 	quietDummy(t, nil, "load0")
