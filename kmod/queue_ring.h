@@ -129,6 +129,7 @@ static inline enum ksnif_wake ksnif_queue_commit(struct ksnif_queue *q, u8 *to, 
 	if (unlikely(time_after(jiffies, r->checked)))
 		to = ksnif_ring_check(r, to);
 	ksnif_packet_stamp(format, to, now + r->offset);
+	ksnif_testpoint_commit();
 
 	head = r->claim;
 	unseen = r->head - READ_ONCE(r->seen);

@@ -4,7 +4,8 @@
  * is nothing at all.
  *
  * /sys/kernel/debug/ksnif/hook_delay_us holds every hook up that long (0: not at all) between
- * its look at the run and its first use of it.
+ * its look at the run and its first use of it. commit_delay_us holds one packet in 64 up between
+ * its look at the clock and the moment at which the writer can see it, in the ring.
  *
  * The parameter fail_init is an errno that registering the device notifier returns, which never
  * fails by itself.
@@ -36,6 +37,7 @@
 #define KSNIF_INJECT		ALLOW_ERROR_INJECTION
 
 void ksnif_testpoint_hook(void);	/* any context */
+void ksnif_testpoint_commit(void);	/* any context */
 int ksnif_testpoint_init(void);
 void ksnif_testpoint_register(void);
 void ksnif_testpoint_unregister(void);
@@ -46,6 +48,7 @@ void ksnif_testpoint_unregister(void);
 #define KSNIF_INJECT(function, type)
 
 static inline void ksnif_testpoint_hook(void) { }
+static inline void ksnif_testpoint_commit(void) { }
 static inline int ksnif_testpoint_init(void) { return 0; }
 static inline void ksnif_testpoint_register(void) { }
 static inline void ksnif_testpoint_unregister(void) { }

@@ -42,6 +42,8 @@ func allowedSkips() []allowedSkip {
 		{"TestTortureFailNamespace", noFaults, needsDebug},
 		{"TestTortureFailNth", noFaults, needsDebug},
 		{"TestTortureMixed", stock, needsDebug},
+		{"TestTortureRingOrder", []string{onStock}, needsDebug},
+		{"TestTortureRingOrder", []string{onDebug, onKCSAN}, "needs "}, // the ring, or two CPUs
 		{"TestTortureStopRace", stock, needsDebug},
 
 		{"ctl TestCompletionScripts/fish", host, "fish is not installed"},

@@ -7,7 +7,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"os"
 	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -97,6 +99,23 @@ func TestOrderAcrossCPUs(t *testing.T) {
 	x.c.Start()
 	x.send()
 	x.check(x.c.StopRead()) // which checks the time stamps
+}
+
+// TestTortureRingOrder holds some packets up between the clock and the moment at which the writer can see them, while
+// the other CPUs go on: the writer has to wait for them.
+func TestTortureRingOrder(t *testing.T) {
+	guest.NeedsDebug(t)
+	if guest.Config() != "ring" {
+		t.Skip("needs the ring: a list has its lock there")
+	}
+	x := newCrossing(t)
+	const file = "/sys/kernel/debug/ksnif/commit_delay_us"
+	set := func(us int) { require.NoError(t, os.WriteFile(file, []byte(strconv.Itoa(us)), 0)) }
+	set(2000)
+	t.Cleanup(func() { set(0) })
+	x.c.Start()
+	x.send()
+	x.check(x.c.StopRead())
 }
 
 // The same while the wall clock goes back an hour and forth again, all the time: exactly an hour, so that the time in
