@@ -76,8 +76,11 @@ capture runs only snaplen can change; it holds for the packets from then on.
 ` + settingsHelp() + `
 
 Numbers may end in K, M or G, powers of 1024. A relative logfile is taken from
-the current directory, as tcpdump -w does. io direct and auto are not supported
-yet.`,
+the current directory, as tcpdump -w does.
+
+io direct writes past the page cache, pcapng only; where the file system cannot,
+start is refused. auto is direct where it can, else buffered: status says which,
+as io_used. discard captures without a file.`,
 		Example: `  ksnifctl set snaplen 96
   ksnifctl set device_name eth0 family ip6 queue_size 64M
   ksnifctl set logfile /var/tmp/eth0.pcapng
