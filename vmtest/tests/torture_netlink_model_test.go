@@ -6,9 +6,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"maps"
+	"os"
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
 	"ksnif/genl"
@@ -38,6 +40,21 @@ type model struct {
 type opening struct {
 	refused reply
 	full    bool // it can be opened, and nothing can be written
+	direct  bool // its file system can do direct I/O
+}
+
+// openable is a capture file that can be opened.
+func openable(t testing.TB, file string, full bool) opening {
+	t.Helper()
+	probe := file + ".probe"
+	fd, err := unix.Open(probe, unix.O_WRONLY|unix.O_CREAT|unix.O_DIRECT, 0o600)
+	if err == nil {
+		require.NoError(t, unix.Close(fd))
+	} else {
+		require.ErrorIs(t, err, unix.EINVAL)
+	}
+	require.NoError(t, os.Remove(probe)) // which the kernel makes before it refuses
+	return opening{full: full, direct: err == nil}
 }
 
 // reply is a message of the kernel's: an answer to a request, or the verdict on it.

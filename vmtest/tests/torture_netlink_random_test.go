@@ -53,15 +53,16 @@ func randomPaths(t testing.TB, p *place) map[string]opening {
 	t.Helper()
 	require.NoError(t, os.Symlink(p.File, p.path("link")))
 	refused := func(errno unix.Errno, text string) opening { return opening{refused: refusal(errno, "logfile: "+text)} }
+	full := fullTmpfs(t) + "/capture"
 	return map[string]opening{
-		p.File:                    {},
-		p.path("other"):           {},
-		fullTmpfs(t) + "/capture": {full: true},
-		p.dir:                     refused(unix.EISDIR, "is a directory"),
-		p.path("link"):            refused(unix.ELOOP, "is a symbolic link"),
-		p.path("no/where"):        refused(unix.ENOENT, "no such directory"),
-		"/dev/null":               refused(unix.EINVAL, "not a regular file"),
-		"/proc/version":           refused(unix.EINVAL, "on a file system of the kernel's own"),
+		p.File:             openable(t, p.File, false),
+		p.path("other"):    openable(t, p.path("other"), false),
+		full:               openable(t, full, true),
+		p.dir:              refused(unix.EISDIR, "is a directory"),
+		p.path("link"):     refused(unix.ELOOP, "is a symbolic link"),
+		p.path("no/where"): refused(unix.ENOENT, "no such directory"),
+		"/dev/null":        refused(unix.EINVAL, "not a regular file"),
+		"/proc/version":    refused(unix.EINVAL, "on a file system of the kernel's own"),
 	}
 }
 

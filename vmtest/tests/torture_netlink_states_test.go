@@ -103,6 +103,10 @@ func (m *model) start() reply {
 	if c["format"] == uint64(genl.FormatPcap) && c["device_name"] == "any" {
 		return refusal(unix.EINVAL, "format: pcap needs a device_name other than any")
 	}
+	direct := c["io"] == uint64(genl.IODirect)
+	if c["format"] == uint64(genl.FormatPcap) && direct {
+		return refusal(unix.EINVAL, "format: pcap cannot be written with io direct: set io auto")
+	}
 	if !slices.Contains(m.devices, c["device_name"].(string)) {
 		return refusal(unix.ENODEV, "device_name: no such device")
 	}
@@ -114,6 +118,9 @@ func (m *model) start() reply {
 	}
 	if file.refused.Errno != 0 {
 		return file.refused
+	}
+	if direct && !file.direct {
+		return refusal(unix.EINVAL, "io: the file system cannot do direct I/O: set io auto or buffered")
 	}
 	m.setState(genl.StateRunning, 0)
 	m.told = false

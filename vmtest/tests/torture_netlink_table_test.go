@@ -192,14 +192,14 @@ func netlinkTable(family uint16, beside bool) []netlinkRow {
 // and has a model say what comes of it: what is refused changes nothing, and is told which attribute it was.
 func TestTortureNetlinkTable(t *testing.T) {
 	p := newPlace(t)
-	rig := newNetlinkRig(p, map[string]opening{p.File: {}})
+	rig := newNetlinkRig(p, map[string]opening{p.File: openable(t, p.File, false)})
 	p.captured(5)
 	t.Run("running", func(t *testing.T) { rig.at(t).table(genl.StateRunning) })
 	p.Stop()
 	t.Run("stopped", func(t *testing.T) { rig.at(t).table(genl.StateStopped) })
 
 	full := newPlaceIn(t, fullTmpfs(t))
-	failed := newNetlinkRig(full, map[string]opening{full.File: {full: true}})
+	failed := newNetlinkRig(full, map[string]opening{full.File: openable(t, full.File, true)})
 	failed.ask(genl.CmdStart)
 	t.Run("failed", func(t *testing.T) { failed.at(t).table(genl.StateFailed) })
 

@@ -183,7 +183,7 @@ func (w *nlSocket) capture() map[string]any {
 			capture[a.Name] = attrNumber(data)
 		}
 	})
-	for _, name := range []string{"file_size", "flush_wanted", "flush_done", "runs"} { // the writer's, in its own time
+	for _, name := range []string{"file_size", "flush_wanted", "flush_done", "runs", "io_used"} { // the writer's, in its own time
 		delete(capture, name)
 	}
 	return capture
@@ -196,6 +196,7 @@ func captureNames() map[uint16]genl.RequestAttr {
 		genl.AttrCaptureUnsynced: {Name: "unsynced"}, genl.AttrCaptureTorn: {Name: "torn"},
 		genl.AttrCaptureFileSize: {Name: "file_size"}, genl.AttrCaptureFlushWanted: {Name: "flush_wanted"},
 		genl.AttrCaptureFlushDone: {Name: "flush_done"}, genl.AttrCaptureRuns: {Name: "runs"},
+		genl.AttrCaptureIOUsed: {Name: "io_used"},
 	}
 	for _, r := range genl.Requests() {
 		if r.Command == genl.CmdSet {
