@@ -246,7 +246,7 @@ size_t ksnif_pcap_header(u8 *to, u16 linktype);
 
 /* Longest block other than a packet and padding. */
 #define KSNIF_BLOCK_MAX		256
-#define KSNIF_PADDING_MIN	16
+#define KSNIF_PADDING_MIN	12
 
 /* ---- file.c -------------------------------------------------------------- */
 /* A capture file that is being written. */

@@ -15,10 +15,11 @@
 #define PCAPNG_BYTE_ORDER	0x1a2b3c4d
 #define PCAPNG_INTERFACE	1
 #define PCAPNG_STATISTICS	5
-#define PCAPNG_CUSTOM		0x40000bad	/* not to be copied into another file */
-
-/* Number of RFC 5612 for examples: nobody's, so that no reader looks for a meaning. */
-#define PCAPNG_NOBODY		32473
+/*
+ * Padding. With the highest bit it is of the range for local use, which readers skip; a custom
+ * block is what the format has for it, but Wireshark shows those as frames.
+ */
+#define PCAPNG_LOCAL		0xc0000bad
 
 enum { OPT_END = 0 };
 enum { OPT_SHB_OS = 3, OPT_SHB_USERAPPL = 4 };
@@ -155,7 +156,7 @@ size_t ksnif_pcap_header(u8 *to, u16 linktype)
 /* A block of @len bytes, at least KSNIF_PADDING_MIN and a multiple of 4, that readers skip. */
 void ksnif_pcapng_padding(u8 *to, u32 len)
 {
-	u8 *p = put32(begin_block(to, PCAPNG_CUSTOM), PCAPNG_NOBODY);
+	u8 *p = begin_block(to, PCAPNG_LOCAL);
 
 	memset(p, 0, len - KSNIF_PADDING_MIN);
 	end_block(to, to + len - sizeof(u32));

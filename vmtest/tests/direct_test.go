@@ -92,6 +92,8 @@ func TestDirect(t *testing.T) {
 		assert.Zero(t, info.Size()%page, "the size after flush %d is not whole pages", flush)
 	}
 	require.Len(t, c.Read().Packets, 3000, "packets after the last flush, padding behind them")
+	seen := guest.Run(t, "sh", "-c", "tcpdump -nr "+c.File+" 2>/dev/null | wc -l")
+	require.Equal(t, "3000", strings.TrimSpace(seen), "packets that tcpdump sees between the padding")
 	assert.Equal(t, genl.IODirect, c.Get().IOUsed)
 	c.Stop()
 	f := c.Read()
