@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -59,18 +60,20 @@ func cost(plan bench.Plan) ([]bench.Row, error) {
 // costOf measures all contenders with one load and one snaplen; those that always take whole packets only if whole says
 // so.
 func costOf(m *meter, plan bench.Plan, l load, snaplen int, whole bool) ([]bench.Row, error) {
-	list := contenders(plan.BufferKB)
-	samples := make([][]sample, len(list))
+	list := slices.DeleteFunc(contenders(plan.BufferKB), func(c contender) bool { return c.whole && !whole })
 	first := contender{}.row(snaplen, l.size)
 	fmt.Printf("%s bytes, snaplen %s\n", first.Size(), first.Snap())
-	for repeat := range plan.Repeats {
+	return inTurns(m, list, l, plan.Bursts, snaplen, plan.Repeats)
+}
+
+// inTurns measures contenders, of which the first is what the cost of the others is counted above.
+func inTurns(m *meter, list []contender, l load, bursts, snaplen, repeats int) ([]bench.Row, error) {
+	samples := make([][]sample, len(list))
+	for repeat := range repeats {
 		for i, c := range list {
-			if c.whole && !whole {
-				continue
-			}
 			row := c.row(snaplen, l.size)
-			fmt.Printf(" %s bytes, snaplen %s, %d of %d: %s\n", row.Size(), row.Snap(), repeat+1, plan.Repeats, row.Name())
-			s, err := measure(m, c, l, plan.Bursts, snaplen)
+			fmt.Printf(" %s bytes, snaplen %s, %d of %d: %s\n", row.Size(), row.Snap(), repeat+1, repeats, row.Name())
+			s, err := measure(m, c, l, bursts, snaplen)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", row.Name(), err)
 			}
@@ -80,9 +83,7 @@ func costOf(m *meter, plan bench.Plan, l load, snaplen int, whole bool) ([]bench
 	floor := medianOf(samples[0], func(s sample) float64 { return s.work })
 	var rows []bench.Row
 	for i, c := range list[1:] {
-		if some := samples[i+1]; len(some) > 0 {
-			rows = append(rows, sumUp(c.row(snaplen, l.size), some, floor))
-		}
+		rows = append(rows, sumUp(c.row(snaplen, l.size), samples[i+1], floor))
 	}
 	return rows, nil
 }

@@ -38,7 +38,7 @@ func slides(plan bench.Plan) ([]bench.Row, int, error) {
 		return nil, 0, err
 	}
 	fmt.Printf("the disk takes %.1f MB a second\n", float64(rate)/1e6)
-	list := slices.DeleteFunc(contenders(plan.BufferKB), func(c contender) bool { return !inSlides(c) })
+	list := slices.DeleteFunc(contenders(plan.BufferKB), func(c contender) bool { return !isOfTheFew(c) })
 	rows := make([]bench.Row, len(plan.Tests)*len(list))
 	seconds := make([][]float64, len(rows))
 	for repeat := range plan.Repeats {
@@ -70,11 +70,6 @@ func dirtyLimits() error {
 	_, err := guest.Try("sysctl", "-q", "-w", fmt.Sprintf("vm.dirty_background_bytes=%d", memory/10),
 		fmt.Sprintf("vm.dirty_bytes=%d", memory/5))
 	return err
-}
-
-// inSlides says who takes part: the talk's two, and ksnif as it can be best.
-func inSlides(c contender) bool {
-	return c.name == "tcpdump" || c.name == "ksnif" && (c.queue == "list" && c.io == "buffered" || c.queue == "ring" && c.io != "discard")
 }
 
 func sumUpSlides(row *bench.Row, test bench.Test, seconds []float64, rate, bufferKB int) {

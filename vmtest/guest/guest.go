@@ -14,9 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"ksnif/vmtest/proto"
-
 	"ksnif/genl"
+	"ksnif/vmtest/proto"
 )
 
 // InVM says whether this process runs in a test VM.

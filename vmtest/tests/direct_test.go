@@ -41,19 +41,14 @@ func resident(t *testing.T, file string) int {
 	return n
 }
 
-func mixedSizes(t *testing.T, send func(spec floodSpec)) {
-	t.Helper()
-	for _, size := range []int{60, 61, 1496, 577, 9000, 62} {
-		send(floodSpec{Size: size, Count: guest.Count(2000)})
-	}
-}
-
 // captureMixed captures packets of many sizes and returns the file.
 func captureMixed(t *testing.T, io genl.IO) *pcapread.File {
 	t.Helper()
 	c := newCapture(t, nil, genl.Settings{DeviceName: ptr("load0"), IO: ptr(io), QueueSize: ptr(uint64(64 << 20))})
 	c.Start()
-	mixedSizes(t, func(spec floodSpec) { startFlood(t, nil, "load0", spec).Wait() })
+	for _, size := range []int{60, 61, 1496, 577, 9000, 62} {
+		startFlood(t, nil, "load0", floodSpec{Size: size, Count: guest.Count(2000)}).Wait()
+	}
 	require.Equal(t, io, c.Get().IOUsed)
 	return c.StopRead()
 }
