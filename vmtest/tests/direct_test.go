@@ -100,24 +100,6 @@ func TestDirect(t *testing.T) {
 	d.umount()
 }
 
-// TestMemoryAfterStop asks the kernel which large memory ksnif has: none once a capture is over, which may be so for long.
-func TestMemoryAfterStop(t *testing.T) {
-	quietDummy(t, nil, "load0")
-	areas := func() int {
-		text, err := os.ReadFile("/proc/vmallocinfo")
-		require.NoError(t, err)
-		return strings.Count(string(text), "[ksnif]")
-	}
-	c := newCapture(t, nil, genl.Settings{DeviceName: ptr("load0")})
-	require.Zero(t, areas(), "before the first start")
-	c.Start()
-	sendNumbered(t, nil, "load0", 10)
-	require.NotZero(t, areas(), "while it runs")
-	require.Len(t, c.StopRead().Packets, 10)
-	require.Zero(t, areas(), "after the stop")
-	assert.EqualValues(t, 10, c.Stats().Written, "the books stay")
-}
-
 // TestDirectRefused starts on a file system that has nothing but the page cache, and in the format that has no padding.
 func TestDirectRefused(t *testing.T) {
 	dir := t.TempDir()

@@ -30,10 +30,12 @@ type memory struct {
 // memoryInUse looks when what could be freed is freed.
 func memoryInUse(t testing.TB) memory {
 	t.Helper()
-	// KASAN holds back what is freed; shrinking a cache ends that. The module has no caches of its own.
+	// KASAN holds back what is freed; shrinking a cache ends that
 	caches, err := filepath.Glob("/sys/kernel/slab/kmalloc-*/shrink")
 	require.NoError(t, err)
-	for _, c := range caches {
+	own, err := filepath.Glob("/sys/kernel/slab/ksnif_*/shrink")
+	require.NoError(t, err)
+	for _, c := range append(caches, own...) {
 		if err := os.WriteFile(c, []byte("1"), 0); !errors.Is(err, os.ErrNotExist) {
 			require.NoError(t, err)
 		}
