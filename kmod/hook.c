@@ -28,19 +28,20 @@ static void hook_make_link(const struct sk_buff *skb, u8 *to, u32 n)
 }
 
 /*
- * Copy @n bytes of the packet, of which @link are its link-layer header; if that is @made, there
- * is none in the skb. False if the skb has not got as many.
+ * Copy @n bytes of the packet, of which @link are its link-layer header before @network, the offset
+ * of its IP header; if that is @made, there is none in the skb. False if the skb has not got as many.
  */
-static __always_inline bool hook_copy(const struct sk_buff *skb, int link, bool made, u8 *to, int n)
+static __always_inline bool hook_copy(const struct sk_buff *skb, int network, int link, bool made,
+				      u8 *to, int n)
 {
-	int from = skb_network_offset(skb) - link;
+	int from = network - link;
 
 	if (made) {
 		link = min(n, link);
 		hook_make_link(skb, to, link);
 		to += link;
 		n -= link;
-		from = skb_network_offset(skb);
+		from = network;
 	}
 	if (unlikely(from + n > (int)skb_headlen(skb)))
 		return !skb_copy_bits(skb, from, to, n);
@@ -57,13 +58,14 @@ static __always_inline void hook_packet(struct ksnif_run *run, const struct sk_b
 					const u64 format)
 {
 	struct ksnif_hook_stats *st = this_cpu_ptr(iface->hook);
+	const int network = skb_network_offset(skb);
 	enum ksnif_wake wake;
 	struct ksnif_packet pkt;
 	u8 *to;
 
 	ksnif_stats_count(st, KSNIF_A_STATS_RECEIVED);
 	pkt.id = iface->id;
-	pkt.len = link + skb->len - skb_network_offset(skb);
+	pkt.len = link + skb->len - network;
 	pkt.caplen = min(pkt.len, READ_ONCE(run->snaplen));
 	pkt.gap = st->gap;
 	pkt.size = ksnif_packet_size(format, pkt.caplen, pkt.gap);
@@ -76,7 +78,7 @@ static __always_inline void hook_packet(struct ksnif_run *run, const struct sk_b
 		return;
 	}
 
-	if (unlikely(!hook_copy(skb, link, made, ksnif_packet_frame(format, to, &pkt),
+	if (unlikely(!hook_copy(skb, network, link, made, ksnif_packet_frame(format, to, &pkt),
 				pkt.caplen))) {
 		/* the skb's fragments hold less than its length says */
 		ksnif_queue_cancel(run->queue, to);
@@ -113,18 +115,19 @@ static noinline unsigned int hook_process(nf_hookfn *hook, void *priv, struct sk
 static __always_inline unsigned int hook_any(struct ksnif_run *run, struct sk_buff *skb,
 					     const struct nf_hook_state *state, const u64 format)
 {
+	const int ifindex = state->in->ifindex;
 	struct ksnif_iface *iface;
-	int ifindex, link = 0;
+	int only, link = 0;
 
 	/* pairs with ksnif_device_arm(): until then it is no device's, after that all is there */
-	ifindex = smp_load_acquire(&run->ifindex);
-	if (ifindex != KSNIF_ANY_DEVICE && ifindex != state->in->ifindex)
+	only = smp_load_acquire(&run->ifindex);
+	if (only != KSNIF_ANY_DEVICE && only != ifindex)
 		return NF_ACCEPT;
 	if (unlikely(!softirq_count()))
 		return hook_process(run->hooks->hook, run, skb, state);
 
 	ksnif_testpoint_hook();
-	iface = ksnif_iface_find(run, state->in->ifindex);
+	iface = ksnif_iface_find(run, ifindex);
 	if (unlikely(!iface))
 		iface = ksnif_iface_new(run, state->in);
 	if (iface->linktype == KSNIF_LINKTYPE_ETHERNET) {

@@ -117,9 +117,10 @@ static inline void ksnif_packet_stamp(u64 format, u8 *to, u64 ns)
 {
 	struct ksnif_pcapng_packet *p = (void *)to;
 	struct ksnif_pcap_packet *old = (void *)to;
-	u32 rest;
 
 	if (format == KSNIF_FORMAT_PCAP) {
+		u32 rest;
+
 		old->s = div_u64_rem(ns, NSEC_PER_SEC, &rest);
 		old->ns = rest;
 		return;

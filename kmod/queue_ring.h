@@ -77,8 +77,8 @@ struct ksnif_ring {
 struct ksnif_queue {
 	struct ksnif_ring __percpu *rings;
 	u64 format;		/* of the blocks: enum ksnif_format */
+	u64 wake_bytes;		/* half of span_max: at so many the writer is woken at once */
 	u32 span_max;		/* bytes for one write */
-	u32 wake_bytes;		/* half of that: at so many the writer is woken at once */
 
 	/* the writer's */
 	u64 until ____cacheline_aligned_in_smp;	/* nobody can commit an older packet */
