@@ -140,7 +140,7 @@ lint: deps-lint out/bin/mk ## checkpatch, sparse, W=1, 32-bit, gofmt, vet, stati
 
 # --- measurements
 
-## PART: bench: what to measure: cost, scale or slides (cost)
+## PART: bench: what to measure: cost, scale, slides, latency, cpus, memory or lines (cost)
 ## REPEATS: bench: how often, instead of what the part wants
 .PHONY: bench
 bench: vm-tools out/bin/bench-run out/bin/bench-guest ## measure ksnif beside other programs: out/bench/; see PART=

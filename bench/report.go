@@ -13,7 +13,8 @@ import (
 
 // Row is one contender under one load, the median of all repetitions.
 type Row struct {
-	Test       string `json:"test,omitempty"` // of the talk
+	Test       string `json:"test,omitempty"` // of slides: the talk's
+	CPUs       int    `json:"cpus,omitempty"` // of cpus: so many receive
 	Contender  string `json:"contender"`
 	Queue      string `json:"queue"`       // of ksnif: list or ring
 	IO         string `json:"io"`          // of ksnif: buffered, direct or discard
@@ -22,25 +23,44 @@ type Row struct {
 	Packets    int    `json:"packets"`     // sent in each repetition
 	Offered    int    `json:"offered"`     // that came in on the device
 	Captured   int    `json:"captured"`    // found in the file, or counted where there is none
-	// Most is how many packets disk and queue could have held; Each is what was captured in every repetition. Of slides.
-	Most int   `json:"most,omitempty"`
-	Each []int `json:"each,omitempty"`
-	// Instructions is what one captured packet costs all CPUs above the same load without a capture.
-	Instructions float64 `json:"instructions_per_packet"` // of cost
+	// Of slides: Most is how many packets disk and memory could have held; Each is what was captured in every repetition,
+	// and Whole in how many of them nothing was lost of what came.
+	Most  int   `json:"most,omitempty"`
+	Each  []int `json:"each,omitempty"`
+	Whole int   `json:"whole"`
+	// Instructions is what one captured packet costs all CPUs above the same load without a capture. Of cost and scale;
+	// of latency what it adds to the median way there and back.
+	Instructions float64 `json:"instructions_per_packet"`
 	// Spread is how far the repetitions' costs lie apart, largest less smallest.
 	Spread  float64 `json:"spread"`
 	Seconds float64 `json:"seconds"` // from the first packet to the closed and synced file, in the guest
 	Repeats int     `json:"repeats"`
+
+	RoundTrip *RoundTrip `json:"round_trip,omitempty"` // of latency
+	Memory    []Point    `json:"memory,omitempty"`     // of memory
+	Limit     int        `json:"limit,omitempty"`      // of memory: bytes that the contender was given
+	Lines     *Lines     `json:"lines,omitempty"`      // of lines
 }
 
 // Machine is what was measured on.
 type Machine struct {
 	Kernel    string `json:"kernel"`
-	Accel     string `json:"accel"` // icount, tcg or kvm
+	Accel     string `json:"accel"` // Icount, tcg or kvm
 	CPUs      int    `json:"cpus"`
 	BufferKB  int    `json:"buffer_kb"` // each contender's memory for queued packets
 	DiskRate  int    `json:"disk_rate"` // bytes a second, as measured; 0 if it was not
 	Processor string `json:"processor"` // the host's
+}
+
+// Icount is the emulator, with a clock that counts instructions.
+const Icount = "icount"
+
+// How says in words how time was measured.
+func (m Machine) How() string {
+	if m.Accel == Icount {
+		return "instructions counted"
+	}
+	return "real time with " + m.Accel
 }
 
 // Report is the result of one part.

@@ -11,7 +11,6 @@ import (
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/plotutil"
-	"gonum.org/v1/plot/vg"
 )
 
 // Line is how a contender's cost grows with the number of packets.
@@ -78,7 +77,7 @@ func (r *Report) scaleTable(w io.Writer) error {
 }
 
 // plotScale draws the cost of a packet, all told, against the size of the file.
-func (r *Report) plotScale(dir string) (string, error) {
+func (r *Report) plotScale(dir string) ([]string, error) {
 	p := plot.New()
 	p.Title.Text = "Cost against the number of packets"
 	p.X.Label.Text, p.Y.Label.Text = "packets", "instructions"
@@ -94,8 +93,8 @@ func (r *Report) plotScale(dir string) (string, error) {
 		lines = append(lines, name, points)
 	}
 	if err := plotutil.AddLinePoints(p, lines...); err != nil {
-		return "", err
+		return nil, err
 	}
 	file := filepath.Join(dir, "scale.svg")
-	return file, p.Save(180*vg.Millimeter, 120*vg.Millimeter, file)
+	return []string{file}, p.Save(plotWidth, plotHeight, file)
 }

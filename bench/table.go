@@ -10,13 +10,11 @@ import (
 
 // Table writes the rows for people.
 func (r *Report) Table(w io.Writer) error {
-	if len(r.Tests) > 0 {
-		return r.slidesTable(w)
+	p, err := partOf(r.Part)
+	if err != nil {
+		return err
 	}
-	if r.Part == "scale" {
-		return r.scaleTable(w)
-	}
-	return r.costTable(w)
+	return p.table(r, w)
 }
 
 func (r *Report) costTable(w io.Writer) error {

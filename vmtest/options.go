@@ -30,6 +30,7 @@ type Options struct {
 	Long    bool          // LONG: the long size of tests that have two
 	IO      string        // IO: how captures of tests write, buffered or auto
 	Seed    uint64        // SEED: of what tests choose at random, the time if not given
+	Kernel  []string      // more words for the kernel's command line; not the user's to choose
 
 	nokaslr bool // for gdb: addresses are what they were in another boot
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -163,7 +164,7 @@ func (m *machine) cmdline() string {
 	if m.opts.GDB != "" || m.opts.nokaslr {
 		words = append(words, "nokaslr")
 	}
-	return strings.Join(append(words, m.append...), " ")
+	return strings.Join(slices.Concat(words, m.append, m.opts.Kernel), " ")
 }
 
 // oneOfMany puts a disk where it shares a slot with seven others: the machine has 32 slots, some of them taken.

@@ -16,7 +16,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"ksnif/bench"
 	"ksnif/genl"
 	"ksnif/vmtest/guest"
 )
@@ -38,8 +37,9 @@ type capture struct {
 	count func() (int, error) // captured packets, after stop
 }
 
-// contenders are all that are compared. The first is what their cost is counted above.
-func contenders(bufferKB int) []contender {
+// contenders are all that are compared, capturing what comes in on a device. The first is what their cost is counted
+// above.
+func contenders(bufferKB int, device string) []contender {
 	list := []contender{
 		{name: "none", start: none},
 		{name: "empty hook", start: floorHook(false)},
@@ -49,33 +49,23 @@ func contenders(bufferKB int) []contender {
 	for _, module := range modules {
 		queue := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(module), "ksnif-"), ".ko")
 		for _, io := range []genl.IO{genl.IOBuffered, genl.IODirect, genl.IODiscard} {
-			list = append(list, contender{name: "ksnif", queue: queue, io: io.String(), start: ksnif(module, io, bufferKB)})
+			list = append(list, contender{name: "ksnif", queue: queue, io: io.String(), start: ksnif(module, device, io, bufferKB)})
 		}
 	}
 	return append(list,
 		contender{name: "tcpdump", start: program("listening on", func(file string, snaplen int) []string {
-			return []string{"tcpdump", "-Z", "root", "-n", "-i", loadDevice, "-B", fmt.Sprint(bufferKB),
+			return []string{"tcpdump", "-Z", "root", "-n", "-i", device, "-Q", "in", "-B", fmt.Sprint(bufferKB),
 				"-s", fmt.Sprint(snaplen), "-w", file}
 		})},
 		contender{name: "dumpcap", start: program("File: ", func(file string, snaplen int) []string {
-			return []string{"dumpcap", "-q", "-i", loadDevice, "-B", fmt.Sprint(bufferKB >> 10),
+			return []string{"dumpcap", "-q", "-i", device, "-B", fmt.Sprint(bufferKB >> 10),
 				"-s", fmt.Sprint(snaplen), "-w", file}
 		})},
 		contender{name: "netsniff-ng", whole: true, start: program("Running!", func(file string, _ int) []string {
-			return []string{"netsniff-ng", "--in", loadDevice, "--out", file, "--ring-size", fmt.Sprintf("%dKiB", bufferKB),
+			return []string{"netsniff-ng", "--in", device, "--out", file, "--ring-size", fmt.Sprintf("%dKiB", bufferKB),
 				"--silent", "--no-promisc", "--no-hwtimestamp"}
 		})},
 	)
-}
-
-// isOfTheFew says who takes part where it takes long: the talk's two, and ksnif as it can be best.
-func isOfTheFew(c contender) bool {
-	return c.name == "tcpdump" || c.name == "ksnif" && (c.queue == "list" && c.io == "buffered" || c.queue == "ring" && c.io != "discard")
-}
-
-// row is what is known of a contender before it is measured.
-func (c contender) row(snaplen, size int) bench.Row {
-	return bench.Row{Contender: c.name, Queue: c.queue, IO: c.io, Snaplen: snaplen, PacketSize: size}
 }
 
 func none(string, int) (capture, error) {
@@ -112,7 +102,7 @@ func floorHook(copies bool) func(string, int) (capture, error) {
 }
 
 // ksnif is the module of a file, which is there only as long as it captures.
-func ksnif(module string, io genl.IO, bufferKB int) func(string, int) (capture, error) {
+func ksnif(module, device string, io genl.IO, bufferKB int) func(string, int) (capture, error) {
 	return func(file string, snaplen int) (c capture, err error) {
 		if _, err := guest.Try("insmod", module); err != nil {
 			return capture{}, err
@@ -128,8 +118,8 @@ func ksnif(module string, io genl.IO, bufferKB int) func(string, int) (capture, 
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 		defer cancel()
-		dev, snap, size := loadDevice, uint32(snaplen), uint64(bufferKB)<<10
-		set := genl.Settings{DeviceName: &dev, Logfile: &file, Snaplen: &snap, QueueSize: &size, IO: &io}
+		snap, size := uint32(snaplen), uint64(bufferKB)<<10
+		set := genl.Settings{DeviceName: &device, Logfile: &file, Snaplen: &snap, QueueSize: &size, IO: &io}
 		if err := errors.Join(client.Set(ctx, set), client.Start(ctx)); err != nil {
 			return capture{}, err
 		}

@@ -42,7 +42,7 @@ func cost(plan bench.Plan) ([]bench.Row, error) {
 	defer m.close()
 	var rows []bench.Row
 	for _, size := range plan.Sizes {
-		l := load{size: size, burst: plan.Burst}
+		l := load{size: size, burst: plan.Burst, streams: 1}
 		if err := l.prepare(); err != nil {
 			return nil, err
 		}
@@ -60,7 +60,7 @@ func cost(plan bench.Plan) ([]bench.Row, error) {
 // costOf measures all contenders with one load and one snaplen; those that always take whole packets only if whole says
 // so.
 func costOf(m *meter, plan bench.Plan, l load, snaplen int, whole bool) ([]bench.Row, error) {
-	list := slices.DeleteFunc(contenders(plan.BufferKB), func(c contender) bool { return c.whole && !whole })
+	list := slices.DeleteFunc(contenders(plan.BufferKB, loadDevice), func(c contender) bool { return c.whole && !whole })
 	first := contender{}.row(snaplen, l.size)
 	fmt.Printf("%s bytes, snaplen %s\n", first.Size(), first.Snap())
 	return inTurns(m, list, l, plan.Bursts, snaplen, plan.Repeats)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -16,18 +17,23 @@ import (
 
 // The device that all packets come in on.
 const (
-	loadDevice   = "bench0"
-	pktgenDir    = "/proc/net/pktgen/"
-	pktgenThread = "kpktgend_0"
-	imix         = "imix_weights 60,7 576,4 1496,1" // the simple internet mix
+	loadDevice = "bench0"
+	pktgenDir  = "/proc/net/pktgen/"
+	pktgenCtrl = pktgenDir + "pgctrl"
+	imix       = "imix_weights 60,7 576,4 1496,1" // the simple internet mix
 )
 
 // load is pktgen feeding the receive path of a device, in bursts or steadily.
 type load struct {
-	size  int // of a packet; 0 is IMIX
-	burst int // packets
-	rate  int // packets a second; 0 is as many as the machine can
+	size    int // of a packet; 0 is IMIX
+	burst   int // packets, on each processor
+	rate    int // packets a second; 0 is as many as the machine can
+	streams int // processors that receive, the first ones; each its own packets
 }
+
+// thread is pktgen's file for a processor, and stream what it calls the device there.
+func thread(cpu int) string { return fmt.Sprintf("kpktgend_%d", cpu) }
+func stream(cpu int) string { return fmt.Sprintf("%s@%d", loadDevice, cpu) }
 
 // makeDevice makes the device and brings pktgen. Nobody else sends on it.
 func makeDevice() error {
@@ -59,13 +65,13 @@ var (
 	pktgenSent  = regexp.MustCompile(`pkts-sofar: (\d+) `)
 )
 
-// forget has pktgen forget its device: a mix of sizes cannot be taken back. Its thread does that later.
-func forget() error {
-	if err := pktgen(pktgenThread, "rem_device_all"); err != nil {
+// forget has pktgen's thread on a processor forget its device: a mix of sizes cannot be taken back. It does that later.
+func forget(cpu int) error {
+	if err := pktgen(thread(cpu), "rem_device_all"); err != nil {
 		return err
 	}
 	for range 1000 {
-		text, err := os.ReadFile(pktgenDir + pktgenThread)
+		text, err := os.ReadFile(pktgenDir + thread(cpu))
 		if err != nil || pktgenEmpty.Match(text) {
 			return err
 		}
@@ -80,11 +86,10 @@ func (l load) prepare() error {
 	if err != nil {
 		return err
 	}
-	if err := forget(); err != nil {
-		return err
-	}
-	if err := pktgen(pktgenThread, "add_device "+loadDevice); err != nil {
-		return err
+	for cpu := range runtime.NumCPU() {
+		if err := forget(cpu); err != nil {
+			return err
+		}
 	}
 	size := fmt.Sprintf("pkt_size %d", l.size)
 	if l.size == 0 {
@@ -94,22 +99,51 @@ func (l load) prepare() error {
 	if l.rate > 0 {
 		pace = fmt.Sprintf("ratep %d", l.rate)
 	}
-	return pktgen(loadDevice, size, fmt.Sprintf("count %d", l.burst), pace, "xmit_mode netif_receive",
-		"src_min 198.51.100.1", "src_max 198.51.100.1", "dst 203.0.113.1", "dst_mac "+dev.HardwareAddr.String())
+	for cpu := range l.streams {
+		if err := pktgen(thread(cpu), "add_device "+stream(cpu)); err != nil {
+			return err
+		}
+		from := fmt.Sprintf("198.51.100.%d", cpu+1)
+		err := pktgen(stream(cpu), size, fmt.Sprintf("count %d", l.burst), pace, "xmit_mode netif_receive",
+			"src_min "+from, "src_max "+from, "dst 203.0.113.1", "dst_mac "+dev.HardwareAddr.String())
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // send sends a burst.
-func (l load) send() error { return guest.StartPktgen(pktgenDir + "pgctrl") }
+func (l load) send() error { return guest.StartPktgen(pktgenCtrl) }
+
+// sendFor sends a burst, but for no longer than that.
+func (l load) sendFor(limit time.Duration) error {
+	stopped := make(chan error, 1)
+	timer := time.AfterFunc(limit, func() { stopped <- os.WriteFile(pktgenCtrl, []byte("stop\n"), 0) })
+	err := l.send()
+	if timer.Stop() {
+		return err
+	}
+	return errors.Join(err, <-stopped)
+}
 
 // sent is how many packets the last burst had.
 func (l load) sent() (int, error) {
-	text, err := os.ReadFile(pktgenDir + loadDevice)
-	if err != nil {
-		return 0, err
+	sum := 0
+	for cpu := range l.streams {
+		text, err := os.ReadFile(pktgenDir + stream(cpu))
+		if err != nil {
+			return 0, err
+		}
+		m := pktgenSent.FindSubmatch(text)
+		if m == nil {
+			return 0, fmt.Errorf("pktgen does not say what it sent: %s", text)
+		}
+		n, err := strconv.Atoi(string(m[1]))
+		if err != nil {
+			return 0, err
+		}
+		sum += n
 	}
-	m := pktgenSent.FindSubmatch(text)
-	if m == nil {
-		return 0, fmt.Errorf("pktgen does not say what it sent: %s", text)
-	}
-	return strconv.Atoi(string(m[1]))
+	return sum, nil
 }

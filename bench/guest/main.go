@@ -23,6 +23,9 @@ func run(args []string) error {
 	if len(args) == 1 && args[0] == hourglassArg {
 		return runHourglass()
 	}
+	if len(args) == 1 && args[0] == echoArg {
+		return runEcho()
+	}
 	b, err := os.ReadFile("/in/" + bench.PlanFile)
 	if err != nil {
 		return err
@@ -40,11 +43,22 @@ func run(args []string) error {
 		report.Rows, err = cost(plan)
 	case "scale":
 		report.Rows, err = scale(plan)
+	case "latency":
+		report.Rows, err = latency(plan)
+	case "cpus":
+		report.Rows, err = cpus(plan)
+	case "memory":
+		report.Rows, err = memory(plan)
+	case "lines":
+		report.Rows, err = lines(plan)
 	case "slides":
 		report.Rows, report.Machine.DiskRate, err = slides(plan)
 	}
 	if err != nil {
 		return err
+	}
+	if len(report.Rows) == 0 {
+		return fmt.Errorf("%s: nothing was measured", plan.Part)
 	}
 	return report.Write("/out/" + bench.ReportFile)
 }

@@ -5,7 +5,6 @@ package main
 import (
 	"fmt"
 	"runtime/debug"
-	"slices"
 
 	"ksnif/bench"
 )
@@ -18,11 +17,15 @@ func scale(plan bench.Plan) ([]bench.Row, error) {
 		return nil, err
 	}
 	defer m.close()
-	l := load{size: plan.Sizes[0], burst: plan.Burst}
+	l := load{size: plan.Sizes[0], burst: plan.Burst, streams: 1}
 	if err := l.prepare(); err != nil {
 		return nil, err
 	}
-	list := slices.DeleteFunc(contenders(plan.BufferKB), func(c contender) bool { return c.name != "none" && !isOfTheFew(c) })
+	list, err := choose(contenders(plan.BufferKB, loadDevice), "none", "ksnif list buffered", "ksnif ring buffered",
+		"ksnif ring direct", "tcpdump")
+	if err != nil {
+		return nil, err
+	}
 	var rows []bench.Row
 	for _, count := range plan.Counts {
 		fmt.Printf("%d packets\n", count)

@@ -63,7 +63,7 @@ func (b *bencher) report(file, release, accel string) (*bench.Report, error) {
 		return nil, err
 	}
 	r.Machine = bench.Machine{
-		Kernel: release, Accel: accel, CPUs: 1, BufferKB: b.plan.BufferKB, DiskRate: r.Machine.DiskRate, Processor: processor(),
+		Kernel: release, Accel: accel, CPUs: b.plan.VM.CPUs, BufferKB: b.plan.BufferKB, DiskRate: r.Machine.DiskRate, Processor: processor(),
 	}
 	return r, nil
 }

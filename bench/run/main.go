@@ -63,8 +63,8 @@ func newRoot() *cobra.Command {
 func longHelp() string {
 	text := "Measures in a VM. Where it counts instructions it does not matter what else the machine does;\n" +
 		"in real time it does.\nPART is one of:\n"
-	for _, name := range bench.PartNames() {
-		text += fmt.Sprintf("  %-7s %s\n", name, bench.Parts()[name])
+	for _, p := range bench.Parts() {
+		text += fmt.Sprintf("  %-7s  %s\n", p.Name, p.About)
 	}
 	return text + "Results: a table here; out/bench/PART.json and out/bench/PART*.svg."
 }
@@ -81,7 +81,9 @@ func (b *bencher) run(ctx context.Context) error {
 	if err := vmtest.CheckTools(); err != nil {
 		return err
 	}
-	b.machine(&opts)
+	if err := b.machine(ctx, &opts); err != nil {
+		return err
+	}
 	progress := vmtest.NewProgress(os.Stdout)
 	defer progress.Close()
 	cache, err := images.OpenCache(os.Stderr)
@@ -98,9 +100,9 @@ func (b *bencher) run(ctx context.Context) error {
 }
 
 // machine has the options make the VM that the part needs.
-func (b *bencher) machine(opts *vmtest.Options) {
+func (b *bencher) machine(ctx context.Context, opts *vmtest.Options) error {
 	vm := b.plan.VM
-	opts.CPUs = 1
+	opts.CPUs = vm.CPUs
 	if vm.Icount {
 		opts.Icount, opts.Accel = true, ""
 	}
@@ -116,6 +118,10 @@ func (b *bencher) machine(opts *vmtest.Options) {
 	if opts.Timeout == 0 {
 		opts.Timeout = timeout
 	}
+	if vm.Watch {
+		return b.watch(ctx, opts)
+	}
+	return nil
 }
 
 // measure boots the VM and returns what was measured in it.
@@ -138,9 +144,17 @@ func (b *bencher) measure(ctx context.Context, h *vmtest.Harness) (*bench.Report
 	if err != nil {
 		return nil, err
 	}
-	accel := "real time"
-	if b.plan.VM.Icount {
-		accel = "icount"
+	accel := bench.Icount
+	if !b.plan.VM.Icount {
+		how, _, err := vmtest.ChooseAccel(h.Options)
+		if err != nil {
+			return nil, err
+		}
+		accel = string(how)
 	}
-	return b.report(b.out("vm", bench.ReportFile), k.Release, accel)
+	report, err := b.report(b.out("vm", bench.ReportFile), k.Release, accel)
+	if err != nil || !b.plan.VM.Watch {
+		return report, err
+	}
+	return report, b.addLines(report)
 }
