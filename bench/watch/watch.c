@@ -8,7 +8,8 @@
  *
  * A hook is at work from the first instruction of its function until the return address is read
  * that its caller put on the stack, with all that is called in between. One during which the CPU
- * entered the kernel anew, which is an interrupt, is counted and left out.
+ * entered the kernel anew, which is an interrupt, is counted and left out, and so is one whose end
+ * was not seen.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -50,7 +51,7 @@ uint64_t qemu_plugin_hwaddr_phys_addr(const struct qemu_plugin_hwaddr *);
 #define BELL_END	(BELL + 4096)
 #define LINE_SHIFT	6			/* bytes of a cache line, as a power of 2 */
 #define CPUS		8
-#define ONE_HOOK	4096			/* accesses, the most that one hook may do */
+#define ONE_HOOK	4096			/* accesses, more than one hook does */
 #define TABLE		(1u << 18)		/* different accesses of a CPU; a power of 2 */
 
 enum name { HOOK, WAKE, ENTRY, ENTRY_END, NAMES, WRITE = NAMES };
@@ -122,13 +123,21 @@ static void ring(uint64_t addr)
 	}
 }
 
+/* Spread what differs in a few bits over all of them. */
+static uint64_t mixed(uint64_t v)
+{
+	v = (v ^ v >> 31) * 0x7fb5d329728ea185;
+	v = (v ^ v >> 27) * 0x81dadef4bc2dd44d;
+	return v ^ v >> 33;
+}
+
 /* Add what a hook did to what its CPU's hooks did. */
 static void keep(struct cpu *c, const struct access *a)
 {
-	uint64_t h = (a->pc * 31 + a->line * 2654435761u + 2 * a->store + a->wakes) * 0x9e3779b97f4a7c15;
+	uint64_t h = mixed(a->pc + mixed(a->line + mixed(2 * a->store + a->wakes)));
 
 	for (unsigned int i = 0; i < 64; i++) {
-		struct access *to = &c->all[((h >> 40) + i) % TABLE];
+		struct access *to = &c->all[(h + i) % TABLE];
 
 		if (!to->count)
 			*to = *a;
@@ -175,7 +184,7 @@ static void on_access(unsigned int cpu, qemu_plugin_meminfo_t info, uint64_t add
 	}
 	hw = qemu_plugin_get_hwaddr(info, addr);
 	if (!hw || c->n == ONE_HOOK) {
-		c->lost++;
+		c->interrupted = true;	/* no hook does that much by itself */
 		return;
 	}
 	c->now[c->n++] = (struct access){
@@ -190,7 +199,9 @@ static void on_block(unsigned int cpu, void *at)
 	struct cpu *c = &cpus[cpu % CPUS];
 	uint64_t addr = (uint64_t)at;
 
-	if (addr == names[HOOK] && !c->in_hook) {
+	if (addr == names[HOOK]) {
+		/* an interrupt before its first instruction: what was stored last was something else */
+		c->left_out += c->in_hook;
 		c->in_hook = true;
 		c->wakes = c->interrupted = false;
 		c->return_slot = c->last_store;
