@@ -28,8 +28,9 @@ static void hook_make_link(const struct sk_buff *skb, u8 *to, u32 n)
 }
 
 /*
- * Copy @n bytes of the packet, of which @link are its link-layer header before @network, the offset
- * of its IP header; if that is @made, there is none in the skb. False if the skb has not got as many.
+ * Copy @n bytes of the packet, of which @link are its link-layer header before @network, the
+ * offset of its IP header; if that is @made, there is none in the skb. False if the skb has not
+ * got as many.
  */
 static __always_inline bool hook_copy(const struct sk_buff *skb, int network, int link, bool made,
 				      u8 *to, int n)
