@@ -136,7 +136,7 @@ func planCost(p *Plan) {
 
 func planScale(p *Plan) {
 	p.VM.Icount = true
-	p.Sizes, p.Snaplens, p.Burst = []int{60}, []int{96}, 10_000
+	p.Sizes, p.Snaplens, p.Burst = []int{1496}, []int{96}, 10_000
 	p.Counts = []int{10_000, 100_000, 1_000_000, 10_000_000}
 }
 

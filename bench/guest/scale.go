@@ -21,8 +21,8 @@ func scale(plan bench.Plan) ([]bench.Row, error) {
 	if err := l.prepare(); err != nil {
 		return nil, err
 	}
-	list, err := choose(contenders(plan.BufferKB, loadDevice), "none", "ksnif list buffered", "ksnif ring buffered",
-		"ksnif ring direct", "tcpdump")
+	list, err := choose(contenders(plan.BufferKB, loadDevice), "none", "copying hook", "ksnif list buffered",
+		"ksnif ring buffered", "ksnif ring direct", "tcpdump")
 	if err != nil {
 		return nil, err
 	}
