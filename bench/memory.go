@@ -49,7 +49,8 @@ func (r *Report) plotMemory(dir string) ([]string, error) {
 	p := plot.New()
 	p.Title.Text = "Memory while more comes than the disk takes"
 	p.X.Label.Text, p.Y.Label.Text = "seconds since the first packet", "MB above what there was before"
-	p.Legend.Top = true
+	p.X.Min = 0
+	p.Legend.XOffs, p.Legend.YOffs = -plotWidth/3, plotHeight/3 // in the middle, where nothing is drawn
 	var lines []any
 	for i := range r.Rows {
 		var points plotter.XYs

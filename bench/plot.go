@@ -65,6 +65,7 @@ func addBars(p *plot.Plot, names, series []string, value func(name, series int) 
 		p.Legend.Add(title, bars)
 	}
 	p.NominalX(names...)
+	p.X.Min, p.X.Max = -0.5, float64(len(names))-0.5 // room for the names
 	p.Y.Min = 0
 	p.Legend.Top, p.Legend.Left = true, true
 	return nil

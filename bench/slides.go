@@ -45,7 +45,7 @@ func (r *Report) plotSlides(dir string) ([]string, error) {
 	talk, today := slices.Sorted(maps.Keys(r.Tests[0].Talk)), distinct(r.Rows, (*Row).Name)
 	var tests, series []string
 	for _, test := range r.Tests {
-		tests = append(tests, fmt.Sprintf("test %s: snaplen %d, %d/s", test.Name, test.Snaplen, test.Rate))
+		tests = append(tests, fmt.Sprintf("test %s\nsnaplen %d\n%d/s", test.Name, test.Snaplen, test.Rate))
 	}
 	for _, who := range talk {
 		series = append(series, "the talk: "+who)
