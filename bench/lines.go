@@ -19,7 +19,7 @@ import (
 type Lines struct {
 	Hooks       int       `json:"hooks"`        // that did not wake the writer
 	Woke        int       `json:"woke"`         // that did
-	Interrupted int       `json:"interrupted"`  // of which nothing is known
+	LeftOut     int       `json:"left_out"`     // interrupted, or their end was not seen: nothing is known of them
 	Stores      float64   `json:"stores"`       // of a hook
 	Loads       float64   `json:"loads"`        // of a hook
 	SharedLines int       `json:"shared_lines"` // all hooks together
@@ -90,9 +90,9 @@ func ReadLines(r io.Reader, symbols func(section int) (*Symbols, error)) (map[in
 
 // read reads a line that is about a processor or an access.
 func (l *Lines) read(text string, list *[]access) error {
-	var cpu, hooks, woke, interrupted, lost, wakes int
-	if n, _ := fmt.Sscanf(text, "cpu %d hooks %d woke %d interrupted %d lost %d", &cpu, &hooks, &woke, &interrupted, &lost); n == 5 {
-		l.Hooks, l.Woke, l.Interrupted = l.Hooks+hooks-woke, l.Woke+woke, l.Interrupted+interrupted
+	var cpu, hooks, woke, leftOut, lost, wakes int
+	if n, _ := fmt.Sscanf(text, "cpu %d hooks %d woke %d left out %d lost %d", &cpu, &hooks, &woke, &leftOut, &lost); n == 5 {
+		l.Hooks, l.Woke, l.LeftOut = l.Hooks+hooks-woke, l.Woke+woke, l.LeftOut+leftOut
 		if lost > 0 {
 			return fmt.Errorf("lines: %d accesses of processor %d were lost", lost, cpu)
 		}
@@ -199,16 +199,16 @@ func (s *Symbols) Name(addr uint64) string {
 func (r *Report) linesTable(w io.Writer) error {
 	m := r.Machine
 	if _, err := fmt.Fprintf(w, "%s, %d CPUs, each with its own packets; what a packet's capture stores and loads, and how much of that\n"+
-		"goes to lines that the other processor's stores to or loads\n\n", m.Kernel, m.CPUs); err != nil {
+		"goes to lines that the other processor's hook stores to or loads\n\n", m.Kernel, m.CPUs); err != nil {
 		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "packets\tstores\tloads\tshared stores\tshared lines\twoke\tinterrupted\t  contender\n")
+	fmt.Fprintf(t, "packets\tstores\tloads\tshared stores\tshared lines\twoke\tleft out\t  contender\n")
 	for i := range r.Rows {
 		row := &r.Rows[i]
 		l := row.Lines
 		fmt.Fprintf(t, "%d\t%.1f\t%.1f\t%.3f\t%d\t%d\t%d\t  %s\n", l.Hooks, l.Stores, l.Loads, l.Shared(), l.SharedLines, l.Woke,
-			l.Interrupted, row.Name())
+			l.LeftOut, row.Name())
 	}
 	if err := t.Flush(); err != nil {
 		return err

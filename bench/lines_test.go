@@ -13,14 +13,14 @@ import (
 // Two processors with 10 hooks each, of which one woke the writer. Line 0x10 is stored by both, 0x20 stored by one and
 // loaded by the other, 0x30 only loaded by both, 0x40 stored by one, 0x50 by both, but only when they wake.
 const seen = `section 3
-cpu 0 hooks 10 woke 1 interrupted 2 lost 0
+cpu 0 hooks 10 woke 1 left out 2 lost 0
 store 0 pc 0x1004 line 0x10 wakes 0 count 9
 store 0 pc 0x1004 line 0x10 wakes 1 count 1
 load 0 pc 0x1008 line 0x20 wakes 0 count 9
 load 0 pc 0x1008 line 0x30 wakes 0 count 9
 store 0 pc 0x1008 line 0x40 wakes 0 count 9
 store 0 pc 0x1008 line 0x50 wakes 1 count 1
-cpu 1 hooks 10 woke 0 interrupted 0 lost 0
+cpu 1 hooks 10 woke 0 left out 0 lost 0
 store 1 pc 0x2000 line 0x10 wakes 0 count 20
 store 1 pc 0x1008 line 0x20 wakes 0 count 10
 load 1 pc 0x1008 line 0x30 wakes 0 count 10
@@ -46,7 +46,7 @@ func TestLines(t *testing.T) {
 	require.NoError(t, err)
 	l := all[3]
 	require.NotNil(t, l)
-	assert.Equal(t, []int{19, 1, 2, 2}, []int{l.Hooks, l.Woke, l.Interrupted, l.SharedLines})
+	assert.Equal(t, []int{19, 1, 2, 2}, []int{l.Hooks, l.Woke, l.LeftOut, l.SharedLines})
 	assert.InDelta(t, (9+9+20+10)/19.0, l.Stores, 1e-9)
 	assert.InDelta(t, (9+9+10)/19.0, l.Loads, 1e-9)
 	require.Len(t, l.SharedBy, 2)
@@ -60,10 +60,10 @@ func TestLines(t *testing.T) {
 	r := &Report{Part: "lines", Machine: Machine{Kernel: "6.1.0", CPUs: 2}, Rows: []Row{{Contender: "tcpdump", Lines: l}}}
 	require.NoError(t, r.Table(&b))
 	assert.Equal(t, `6.1.0, 2 CPUs, each with its own packets; what a packet's capture stores and loads, and how much of that
-goes to lines that the other processor's stores to or loads
+goes to lines that the other processor's hook stores to or loads
 
-  packets  stores  loads  shared stores  shared lines  woke  interrupted  contender
-       19     2.5    1.5          2.053             2     1            2  tcpdump
+  packets  stores  loads  shared stores  shared lines  woke  left out  contender
+       19     2.5    1.5          2.053             2     1         2  tcpdump
 tcpdump: 1.053 in spin_lock
 tcpdump: 1.000 in hook
 `, b.String())

@@ -24,16 +24,18 @@ type Row struct {
 	Offered    int    `json:"offered"`     // that came in on the device
 	Captured   int    `json:"captured"`    // found in the file, or counted where there is none
 	// Of slides: Most is how many packets disk and memory could have held; Each is what was captured in every repetition,
-	// and Whole in how many of them nothing was lost of what came.
+	// Whole in how many of them nothing was lost of what came, and Again how many were repeated as the machine was busy.
 	Most  int   `json:"most,omitempty"`
 	Each  []int `json:"each,omitempty"`
 	Whole int   `json:"whole"`
+	Again int   `json:"again"`
 	// Instructions is what one captured packet costs all CPUs above the same load without a capture. Of cost and scale;
 	// of latency what it adds to the median way there and back.
 	Instructions float64 `json:"instructions_per_packet"`
 	// Spread is how far the repetitions' costs lie apart, largest less smallest.
-	Spread  float64 `json:"spread"`
-	Seconds float64 `json:"seconds"` // from the first packet to the closed and synced file, in the guest
+	Spread float64 `json:"spread"`
+	// Seconds are the guest's, from the first packet to the last; of cost and scale to the closed and synced file.
+	Seconds float64 `json:"seconds"`
 	Repeats int     `json:"repeats"`
 
 	RoundTrip *RoundTrip `json:"round_trip,omitempty"` // of latency

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -31,6 +32,11 @@ func cpus(plan bench.Plan) ([]bench.Row, error) {
 				if err != nil {
 					return nil, fmt.Errorf("%s: %w", row.Name(), err)
 				}
+				took, err := l.took()
+				if err != nil {
+					return nil, err
+				}
+				s.seconds = took.Seconds()
 				samples[i] = append(samples[i], s)
 			}
 		}
@@ -45,13 +51,16 @@ func cpus(plan bench.Plan) ([]bench.Row, error) {
 
 // calibrated is how many packets a processor receives in a time while nobody captures.
 func calibrated(l load, t time.Duration) (int, error) {
-	l.burst = 20_000
-	if err := l.prepare(); err != nil {
-		return 0, err
+	for l.burst = 20_000; ; l.burst *= 4 {
+		if err := errors.Join(l.prepare(), l.send()); err != nil {
+			return 0, err
+		}
+		took, err := l.took()
+		if err != nil {
+			return 0, err
+		}
+		if took > t/8 {
+			return int(float64(l.burst) * t.Seconds() / took.Seconds()), nil
+		}
 	}
-	begin := time.Now()
-	if err := l.send(); err != nil {
-		return 0, err
-	}
-	return int(float64(l.burst) * t.Seconds() / time.Since(begin).Seconds()), nil
 }

@@ -68,7 +68,10 @@ func latency(plan bench.Plan) ([]bench.Row, error) {
 			some[i].RoundTrip = bench.RoundTripOf(trips[i])
 			some[i].Instructions = some[i].RoundTrip.Median - some[0].RoundTrip.Median
 			some[i].Packets, some[i].Repeats = plan.Rounds, plan.Repeats
-			some[i].Offered, some[i].Captured = plan.Rounds, plan.Rounds
+			some[i].Offered = plan.Rounds
+			if list[i].name != "none" {
+				some[i].Captured = plan.Rounds
+			}
 		}
 		rows = append(rows, some...)
 	}
@@ -211,6 +214,10 @@ func udpSocket(local string, localPort int, remote string, remotePort int) (int,
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, fmt.Errorf("socket: %w", err)
+	}
+	// nobody waits for ever for a packet that was lost
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 20}); err != nil {
+		return -1, fmt.Errorf("limit a socket's patience: %w", err)
 	}
 	if err := unix.Bind(fd, inet(local, localPort)); err != nil {
 		return -1, fmt.Errorf("bind to %s: %w", local, err)

@@ -63,6 +63,7 @@ func pktgen(file string, commands ...string) error {
 var (
 	pktgenEmpty = regexp.MustCompile(`(?m)^Running: *\s*^Stopped: *$`)
 	pktgenSent  = regexp.MustCompile(`pkts-sofar: (\d+) `)
+	pktgenTime  = regexp.MustCompile(`Result: OK: (\d+)\(`) // microseconds
 )
 
 // forget has pktgen's thread on a processor forget its device: a mix of sizes cannot be taken back. It does that later.
@@ -128,22 +129,40 @@ func (l load) sendFor(limit time.Duration) error {
 }
 
 // sent is how many packets the last burst had.
-func (l load) sent() (int, error) {
-	sum := 0
+func (l load) sent() (sum int, err error) {
 	for cpu := range l.streams {
-		text, err := os.ReadFile(pktgenDir + stream(cpu))
-		if err != nil {
-			return 0, err
-		}
-		m := pktgenSent.FindSubmatch(text)
-		if m == nil {
-			return 0, fmt.Errorf("pktgen does not say what it sent: %s", text)
-		}
-		n, err := strconv.Atoi(string(m[1]))
+		n, err := said(cpu, pktgenSent)
 		if err != nil {
 			return 0, err
 		}
 		sum += n
 	}
 	return sum, nil
+}
+
+// took is how long the last burst took the slowest stream. pktgen itself says so: until start returns, it sleeps twice for
+// a tenth of a second or more.
+func (l load) took() (time.Duration, error) {
+	most := 0
+	for cpu := range l.streams {
+		n, err := said(cpu, pktgenTime)
+		if err != nil {
+			return 0, err
+		}
+		most = max(most, n)
+	}
+	return time.Duration(most) * time.Microsecond, nil
+}
+
+// said is a number that pktgen tells of a stream.
+func said(cpu int, what *regexp.Regexp) (int, error) {
+	text, err := os.ReadFile(pktgenDir + stream(cpu))
+	if err != nil {
+		return 0, err
+	}
+	m := what.FindSubmatch(text)
+	if m == nil {
+		return 0, fmt.Errorf("pktgen does not say %s: %s", what, text)
+	}
+	return strconv.Atoi(string(m[1]))
 }

@@ -38,6 +38,7 @@ type contest struct {
 	contender
 	test bench.Test
 	runs []sample
+	more int // runs that took the place of one in which the machine was busy
 }
 
 // slides runs the talk's tests with each contender in turns. It returns what they kept, and the disk's rate in bytes a
@@ -71,6 +72,7 @@ func slides(plan bench.Plan) ([]bench.Row, int, error) {
 	for range again {
 		for _, c := range all {
 			for _, n := range c.robbed() {
+				c.more++
 				if err := c.run(n, fmt.Sprintf("%d of %d once more, the machine was busy", n+1, plan.Repeats)); err != nil {
 					return nil, 0, err
 				}
@@ -130,7 +132,7 @@ func dirtyLimits() error {
 // sumUp makes a row of the runs.
 func (c *contest) sumUp(rate, memory int) bench.Row {
 	row := c.row(c.test.Snaplen, c.test.Size)
-	row.Test, row.Packets, row.Repeats = c.test.Name, c.test.Packets, len(c.runs)
+	row.Test, row.Packets, row.Repeats, row.Again = c.test.Name, c.test.Packets, len(c.runs), c.more
 	for _, s := range c.runs {
 		row.Each = append(row.Each, s.captured)
 		if s.captured == s.offered {

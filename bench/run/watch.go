@@ -32,16 +32,16 @@ func (b *bencher) watch(ctx context.Context, opts *vmtest.Options) error {
 	// takes for its return address is another
 	opts.Accel = string(vmtest.TCG)
 	opts.Kernel = append(opts.Kernel, "mitigations=off")
-	opts.Extra = append(opts.Extra, "-plugin", plugin+",out="+b.watched())
+	opts.Extra = append(opts.Extra, "-plugin", plugin+",out="+b.seen())
 	return nil
 }
 
-// watched is the file that the plugin writes.
-func (b *bencher) watched() string { return b.out("watched") }
+// seen is the file that the plugin writes.
+func (b *bencher) seen() string { return b.out("seen") }
 
 // addLines adds what the plugin saw to the rows.
 func (b *bencher) addLines(r *bench.Report) error {
-	f, err := os.Open(b.watched())
+	f, err := os.Open(b.seen())
 	if err != nil {
 		return err
 	}
@@ -55,14 +55,14 @@ func (b *bencher) addLines(r *bench.Report) error {
 		return bench.ReadSymbols(f)
 	})
 	if err != nil {
-		return fmt.Errorf("%s: %w", b.watched(), err)
+		return fmt.Errorf("%s: %w", b.seen(), err)
 	}
 	for i := range r.Rows {
 		row := &r.Rows[i]
 		if row.Lines = all[i]; row.Lines == nil {
-			return fmt.Errorf("%s: nothing of %s", b.watched(), row.Name())
+			return fmt.Errorf("%s: nothing of %s", b.seen(), row.Name())
 		}
-		if seen := row.Lines.Hooks + row.Lines.Woke + row.Lines.Interrupted; seen != row.Captured {
+		if seen := row.Lines.Hooks + row.Lines.Woke + row.Lines.LeftOut; seen != row.Captured {
 			return fmt.Errorf("%s captured %d packets, and the plugin saw %d", row.Name(), row.Captured, seen)
 		}
 	}

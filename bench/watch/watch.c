@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A plugin for QEMU's TCG that notes which lines of memory netfilter hooks load and store, and by
- * which instruction. bench/watch.go makes sense of it.
+ * which instruction. bench/lines.go makes sense of it.
  *
  * The guest says what to watch by writing single bytes to one page at an address that nobody else
  * uses (BELL, and bench/guest/lines.go): the plugin sees the addresses of stores, not the bytes.
@@ -90,8 +90,10 @@ static void write_out(uint64_t section)
 	for (int i = 0; i < CPUS; i++) {
 		struct cpu *c = &cpus[i];
 
-		if (c->hooks)
-			fprintf(out, "cpu %d hooks %" PRIu64 " woke %" PRIu64 " interrupted %" PRIu64
+		c->left_out += c->in_hook;
+		c->in_hook = false;
+		if (c->hooks || c->left_out)
+			fprintf(out, "cpu %d hooks %" PRIu64 " woke %" PRIu64 " left out %" PRIu64
 				" lost %" PRIu64 "\n", i, c->hooks, c->woke, c->left_out, c->lost);
 		for (unsigned int j = 0; j < TABLE; j++) {
 			const struct access *a = &c->all[j];

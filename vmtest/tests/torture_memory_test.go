@@ -30,16 +30,7 @@ type memory struct {
 // memoryInUse looks when what could be freed is freed.
 func memoryInUse(t testing.TB) memory {
 	t.Helper()
-	// KASAN holds back what is freed; shrinking a cache ends that
-	caches, err := filepath.Glob("/sys/kernel/slab/kmalloc-*/shrink")
-	require.NoError(t, err)
-	own, err := filepath.Glob("/sys/kernel/slab/ksnif_*/shrink")
-	require.NoError(t, err)
-	for _, c := range append(caches, own...) {
-		if err := os.WriteFile(c, []byte("1"), 0); !errors.Is(err, os.ErrNotExist) {
-			require.NoError(t, err)
-		}
-	}
+	shrinkCaches(t)
 	debug.FreeOSMemory()
 	var m memory
 	for _, name := range []string{"SUnreclaim", "VmallocUsed", "Percpu"} {
@@ -48,6 +39,7 @@ func memoryInUse(t testing.TB) memory {
 		m.Kernel += n
 	}
 	m.Kernel -= detectorsMemory(t)
+	var err error
 	m.RSS, err = fileNumber("/proc/self/status", "VmRSS")
 	require.NoError(t, err)
 	return m
@@ -135,4 +127,18 @@ func failAllocations(t testing.TB, percent int) (end func()) {
 	f.Within(guest.ModuleText(t))
 	f.Arm(percent, -1)
 	return func() { f.Disarm() }
+}
+
+// shrinkCaches has the slab caches that the module uses give back what is free. KASAN holds that back; this ends it.
+func shrinkCaches(t testing.TB) {
+	t.Helper()
+	for _, pattern := range []string{"kmalloc-*", "ksnif_record-*"} {
+		caches, err := filepath.Glob("/sys/kernel/slab/" + pattern + "/shrink")
+		require.NoError(t, err)
+		for _, c := range caches {
+			if err := os.WriteFile(c, []byte("1"), 0); !errors.Is(err, os.ErrNotExist) {
+				require.NoError(t, err)
+			}
+		}
+	}
 }
