@@ -295,18 +295,18 @@ struct room_row {
 	u32 fit;
 };
 
-/* A record adds 16 bytes to its block, and its cache or kmalloc() rounds up. */
+/* A record adds 16 bytes to its block, and takes what its cache or kmalloc() takes for it. */
 static const struct room_row room_rows[] = {
-	{ 65536, 32, 341 },		/* 192 bytes */
-	{ 65536, 176, 341 },
-	{ 65536, 180, 102 },		/* 640 */
-	{ 65536, 1008, 64 },		/* fills it to the last byte */
-	{ 65536, 1012, 40 },		/* 1,632 */
-	{ 65536, 1616, 40 },
-	{ 65536, 1620, 32 },		/* 2 KB */
-	{ 65537, 1008, 64 },
-	{ 66559, 1008, 64 },		/* a byte short of one more */
-	{ 66560, 1008, 65 },
+	{ 65536, 32, 319 },		/* 205 bytes */
+	{ 65536, 176, 319 },
+	{ 65536, 180, 95 },		/* 683 */
+	{ 65536, 1000, 64 },		/* 1,024: fills it to the last byte */
+	{ 65536, 1004, 39 },		/* 1,639 */
+	{ 65536, 1608, 39 },
+	{ 65536, 1612, 32 },		/* 2 KB */
+	{ 65537, 1000, 64 },
+	{ 66559, 1000, 64 },		/* a byte short of one more */
+	{ 66560, 1000, 65 },
 	{ 65536, 65520, 1 },
 	{ 65536, 65524, 0 },
 	{ 65536, 262180, 0 },
