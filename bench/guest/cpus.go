@@ -42,7 +42,7 @@ func cpus(plan bench.Plan) ([]bench.Row, error) {
 		}
 		for i, c := range list {
 			row := sumUp(c.row(plan.Snaplens[0], l.size), samples[i], 0)
-			row.CPUs, row.Instructions, row.Spread = n, 0, 0
+			row.CPUs = n
 			rows = append(rows, row)
 		}
 	}

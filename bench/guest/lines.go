@@ -46,8 +46,7 @@ func lines(plan bench.Plan) ([]bench.Row, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", w.contender, err)
 		}
-		row := list[0].row(plan.Snaplens[0], l.size)
-		row.Packets, row.Offered, row.Captured, row.Seconds, row.Repeats = s.offered, s.offered, s.captured, s.seconds, 1
+		row := sumUp(list[0].row(plan.Snaplens[0], l.size), []sample{s}, 0)
 		row.CPUs = plan.VM.CPUs
 		rows = append(rows, row)
 	}

@@ -43,8 +43,8 @@ func memory(plan bench.Plan) ([]bench.Row, error) {
 		if err != nil || merr != nil {
 			return nil, fmt.Errorf("%s: %w", row.Name(), errors.Join(err, merr))
 		}
+		row = sumUp(row, []sample{s}, 0)
 		row.Memory, row.Limit = points, plan.BufferKB<<10
-		row.Packets, row.Offered, row.Captured, row.Seconds, row.Repeats = s.offered, s.offered, s.captured, s.seconds, 1
 		if c.name == "none" {
 			row.Limit = 0
 		}
