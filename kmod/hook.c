@@ -28,21 +28,17 @@ static void hook_make_link(const struct sk_buff *skb, u8 *to, u32 n)
 }
 
 /*
- * Copy @n bytes of the packet, of which @link are its link-layer header before @network, the
- * offset of its IP header; if that is @made, there is none in the skb. False if the skb has not
- * got as many.
+ * Copy @n bytes of the packet: those from offset @from of the skb's data on, behind a link-layer
+ * header if that is to be @made. False if the skb has not got as many.
  */
-static __always_inline bool hook_copy(const struct sk_buff *skb, int network, int link, bool made,
-				      u8 *to, int n)
+static __always_inline bool hook_copy(const struct sk_buff *skb, int from, bool made, u8 *to, int n)
 {
-	int from = network - link;
-
 	if (made) {
-		link = min(n, link);
+		int link = min(n, ETH_HLEN);
+
 		hook_make_link(skb, to, link);
 		to += link;
 		n -= link;
-		from = network;
 	}
 	if (unlikely(from + n > (int)skb_headlen(skb)))
 		return !skb_copy_bits(skb, from, to, n);
@@ -50,39 +46,49 @@ static __always_inline bool hook_copy(const struct sk_buff *skb, int network, in
 	return true;
 }
 
+/* What the block says of a packet, but for its time; see hook_copy(). */
+static __always_inline struct ksnif_packet hook_describe(const struct ksnif_run *run,
+							 const struct sk_buff *skb,
+							 const struct ksnif_iface *iface, int from,
+							 bool made, u64 gap, u64 format)
+{
+	struct ksnif_packet pkt = { .id = iface->id, .gap = gap };
+
+	pkt.len = skb->len - from + (made ? ETH_HLEN : 0);
+	pkt.caplen = min(pkt.len, READ_ONCE(run->snaplen));
+	pkt.size = ksnif_packet_size(format, pkt.caplen, pkt.gap);
+	return pkt;
+}
+
 /*
- * Capture a packet with @link bytes of link-layer header. BH disabled, under RCU. @made and
- * @format are constants: there is code for each.
+ * Capture a packet, as hook_copy() has it. BH disabled, under RCU. @made and @format are constants:
+ * there is code for each.
  */
 static __always_inline void hook_packet(struct ksnif_run *run, const struct sk_buff *skb,
-					struct ksnif_iface *iface, int link, const bool made,
+					struct ksnif_iface *iface, const int from, const bool made,
 					const u64 format)
 {
 	struct ksnif_hook_stats *st = this_cpu_ptr(iface->hook);
-	const int network = skb_network_offset(skb);
+	const struct ksnif_packet pkt = hook_describe(run, skb, iface, from, made, st->gap, format);
+	struct ksnif_room room = { };
 	enum ksnif_wake wake;
-	struct ksnif_packet pkt;
 	u8 *to;
+	int err;
 
 	ksnif_stats_count(st, KSNIF_A_STATS_RECEIVED);
-	pkt.id = iface->id;
-	pkt.len = link + skb->len - network;
-	pkt.caplen = min(pkt.len, READ_ONCE(run->snaplen));
-	pkt.gap = st->gap;
-	pkt.size = ksnif_packet_size(format, pkt.caplen, pkt.gap);
-	to = ksnif_queue_reserve(run->queue, pkt.size);
-	if (IS_ERR(to)) {
+	err = ksnif_queue_reserve(run->queue, pkt.size, &room);
+	if (unlikely(err)) {
 		st->gap++;
 		smp_wmb(); /* pairs with stats_add_cpu(): the drop comes after received */
-		ksnif_stats_count(st, PTR_ERR(to) == -ENOBUFS ? KSNIF_A_STATS_DROPPED_QUEUE_FULL :
+		ksnif_stats_count(st, err == -ENOBUFS ? KSNIF_A_STATS_DROPPED_QUEUE_FULL :
 				      KSNIF_A_STATS_DROPPED_NO_MEMORY);
 		return;
 	}
 
-	if (unlikely(!hook_copy(skb, network, link, made, ksnif_packet_frame(format, to, &pkt),
-				pkt.caplen))) {
+	to = ksnif_packet_frame(format, room.to, &pkt);
+	if (unlikely(!hook_copy(skb, from, made, to, pkt.caplen))) {
 		/* the skb's fragments hold less than its length says */
-		ksnif_queue_cancel(run->queue, to);
+		ksnif_queue_cancel(run->queue, &room);
 		st->gap++;
 		ksnif_stats_count(st, KSNIF_A_STATS_DROPPED_NO_MEMORY);
 		return;
@@ -91,7 +97,7 @@ static __always_inline void hook_packet(struct ksnif_run *run, const struct sk_b
 
 	/* before the commit: the writer's counters must never be ahead of the hook's */
 	ksnif_stats_count(st, KSNIF_A_STATS_CAPTURED);
-	wake = ksnif_queue_commit(run->queue, to, format);
+	wake = ksnif_queue_commit(run->queue, &room, format);
 	if (unlikely(wake != KSNIF_WAKE_NONE))
 		ksnif_writer_wake(run, wake);
 }
@@ -100,7 +106,7 @@ static __always_inline void hook_packet(struct ksnif_run *run, const struct sk_b
 static noinline void hook_packet_made(struct ksnif_run *run, const struct sk_buff *skb,
 				      struct ksnif_iface *iface)
 {
-	hook_packet(run, skb, iface, ETH_HLEN, true, run->settings.format);
+	hook_packet(run, skb, iface, skb_network_offset(skb), true, run->settings.format);
 }
 
 /* For a caller that softirqs can preempt: most are softirqs, or exclude them. */
@@ -118,7 +124,7 @@ static __always_inline unsigned int hook_any(struct ksnif_run *run, struct sk_bu
 {
 	const int ifindex = state->in->ifindex;
 	struct ksnif_iface *iface;
-	int only, link = 0;
+	int only, from;
 
 	/* pairs with ksnif_device_arm(): until then it is no device's, after that all is there */
 	only = smp_load_acquire(&run->ifindex);
@@ -131,15 +137,18 @@ static __always_inline unsigned int hook_any(struct ksnif_run *run, struct sk_bu
 	iface = ksnif_iface_find(run, ifindex);
 	if (unlikely(!iface))
 		iface = ksnif_iface_new(run, state->in);
+	from = skb_network_offset(skb);
 	if (iface->linktype == KSNIF_LINKTYPE_ETHERNET) {
 		/* negative if the skb knows of none */
-		link = skb->network_header - skb->mac_header;
+		const int link = skb->network_header - skb->mac_header;
+
 		if (unlikely(link < ETH_HLEN || link > HOOK_LINK_MAX)) {
 			hook_packet_made(run, skb, iface);
 			return NF_ACCEPT;
 		}
+		from = skb_mac_offset(skb);
 	}
-	hook_packet(run, skb, iface, link, false, format);
+	hook_packet(run, skb, iface, from, false, format);
 	return NF_ACCEPT;
 }
 

@@ -201,6 +201,13 @@ enum ksnif_wake {
 	KSNIF_WAKE_NOW,		/* a batch is waiting */
 };
 
+/* Where a block goes, from reserve to commit or cancel. */
+struct ksnif_room {
+	u8 *to;
+	u32 size;	/* bytes */
+	void *of;	/* the queue's own: what has that room */
+};
+
 /* Whole blocks of packets, one behind the other, oldest first. */
 struct ksnif_span {
 	u8 *data;
@@ -222,9 +229,10 @@ u64 ksnif_queue_packets(struct ksnif_queue *q);			/* any context */
 #ifdef CONFIG_KSNIF_RING_BUFFER
 #include "queue_ring.h"
 #else
-u8 *ksnif_queue_reserve(struct ksnif_queue *q, u32 size);
-void ksnif_queue_cancel(struct ksnif_queue *q, u8 *to);
-enum ksnif_wake ksnif_queue_commit(struct ksnif_queue *q, u8 *to, u64 format);
+int ksnif_queue_reserve(struct ksnif_queue *q, u32 size, struct ksnif_room *room);
+void ksnif_queue_cancel(struct ksnif_queue *q, const struct ksnif_room *room);
+enum ksnif_wake ksnif_queue_commit(struct ksnif_queue *q, const struct ksnif_room *room,
+				   u64 format);
 #endif
 /* single consumer, process context: */
 void ksnif_queue_look(struct ksnif_queue *q, bool last);

@@ -90,16 +90,17 @@ static inline u32 make_packet(u64 format, u8 *to, u32 id, u32 caplen, u64 gap, u
 }
 
 /* As the hook does, on one CPU: rings are per CPU. */
-static inline u8 *reserve(struct ksnif_queue *q, u32 size)
+static inline int reserve(struct ksnif_queue *q, u32 size)
 {
-	u8 *to;
+	struct ksnif_room room;
+	int err;
 
 	local_bh_disable();
-	to = ksnif_queue_reserve(q, size);
-	if (!IS_ERR(to))
-		ksnif_queue_cancel(q, to);
+	err = ksnif_queue_reserve(q, size, &room);
+	if (!err)
+		ksnif_queue_cancel(q, &room);
 	local_bh_enable();
-	return to;
+	return err;
 }
 
 /*
@@ -109,16 +110,14 @@ static inline u8 *reserve(struct ksnif_queue *q, u32 size)
 static inline int queue_packet(struct ksnif_queue *q, u32 id, u32 size, enum ksnif_wake *wake)
 {
 	struct ksnif_packet pkt = { .size = size, .id = id, .caplen = size - 32, .len = size - 32 };
-	int err = 0;
-	u8 *to;
+	struct ksnif_room room;
+	int err;
 
 	local_bh_disable();
-	to = ksnif_queue_reserve(q, size);
-	if (IS_ERR(to)) {
-		err = PTR_ERR(to);
-	} else {
-		ksnif_packet_frame(KSNIF_FORMAT_PCAPNG, to, &pkt);
-		*wake = ksnif_queue_commit(q, to, KSNIF_FORMAT_PCAPNG);
+	err = ksnif_queue_reserve(q, size, &room);
+	if (!err) {
+		ksnif_packet_frame(KSNIF_FORMAT_PCAPNG, room.to, &pkt);
+		*wake = ksnif_queue_commit(q, &room, KSNIF_FORMAT_PCAPNG);
 	}
 	local_bh_enable();
 	return err;

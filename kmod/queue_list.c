@@ -152,52 +152,48 @@ static size_t record_charge(size_t size)
 	return kmalloc_size_roundup(size);
 }
 
-static struct ksnif_record *record_of(u8 *data)
-{
-	return container_of(data, struct ksnif_record, data[0]);
-}
-
 /*
- * Get room for a block of @size bytes. That the queue is full is found out before any work is
- * done.
+ * Get @room for a block of @size bytes, for ksnif_queue_commit() or ksnif_queue_cancel(). That
+ * the queue is full is found out before any work is done.
  *
- * Returns where the block goes, for ksnif_queue_commit() or ksnif_queue_cancel(); -ENOBUFS if
- * the queue is full, -ENOMEM without memory, as ERR_PTR.
+ * 0, -ENOBUFS if the queue is full, or -ENOMEM without memory.
  */
-u8 *ksnif_queue_reserve(struct ksnif_queue *q, u32 size)
+int ksnif_queue_reserve(struct ksnif_queue *q, u32 size, struct ksnif_room *room)
 {
 	size_t charge = record_charge(sizeof(struct ksnif_record) + size);
 	struct ksnif_record *rec;
 
 	if (atomic64_read(&q->used) + charge > q->size)	/* often: only look */
-		return ERR_PTR(-ENOBUFS);
+		return -ENOBUFS;
 	if (atomic64_add_return(charge, &q->used) > q->size) {
 		atomic64_sub(charge, &q->used);
-		return ERR_PTR(-ENOBUFS);
+		return -ENOBUFS;
 	}
 	rec = ksnif_record_alloc(charge);
 	if (!rec) {
 		atomic64_sub(charge, &q->used);
-		return ERR_PTR(-ENOMEM);
+		return -ENOMEM;
 	}
 	rec->charge = charge;
 	rec->size = size;
-	return rec->data;
+	*room = (struct ksnif_room){ .to = rec->data, .size = size, .of = rec };
+	return 0;
 }
 
 /* Give back reserved room unused. */
-void ksnif_queue_cancel(struct ksnif_queue *q, u8 *to)
+void ksnif_queue_cancel(struct ksnif_queue *q, const struct ksnif_room *room)
 {
-	struct ksnif_record *rec = record_of(to);
+	struct ksnif_record *rec = room->of;
 
 	atomic64_sub(rec->charge, &q->used);
 	kfree(rec);
 }
 
 /* Queue a block that is complete but for its time, of @format; say whether to wake the writer. */
-enum ksnif_wake ksnif_queue_commit(struct ksnif_queue *q, u8 *to, u64 format)
+enum ksnif_wake ksnif_queue_commit(struct ksnif_queue *q, const struct ksnif_room *room,
+				   u64 format)
 {
-	struct ksnif_record *rec = record_of(to);
+	struct ksnif_record *rec = room->of;
 	enum ksnif_wake wake = KSNIF_WAKE_NONE;
 	u64 waiting;
 
@@ -205,7 +201,7 @@ enum ksnif_wake ksnif_queue_commit(struct ksnif_queue *q, u8 *to, u64 format)
 	atomic64_inc(&q->packets);
 
 	spin_lock(&q->lock);
-	ksnif_packet_stamp(format, to, ktime_get_real_ns());
+	ksnif_packet_stamp(format, room->to, ktime_get_real_ns());
 	if (!q->head)
 		wake = KSNIF_WAKE_SOON;
 	*q->tail = rec;
@@ -261,7 +257,7 @@ bool ksnif_queue_next(struct ksnif_queue *q, struct ksnif_span *span)
 /* Give the room back: the block was copied or written. Its packet still counts as queued. */
 void ksnif_queue_release(struct ksnif_queue *q, const struct ksnif_span *span)
 {
-	struct ksnif_record *rec = record_of(span->data);
+	struct ksnif_record *rec = container_of(span->data, struct ksnif_record, data[0]);
 
 	q->released[q->n_released++] = rec;
 	q->charge_released += rec->charge;

@@ -20,6 +20,7 @@
 #include <linux/jiffies.h>
 #include <linux/percpu.h>
 #include <linux/timekeeping.h>
+#include <linux/u64_stats_sync.h>
 
 #include "packet.h"
 
@@ -50,7 +51,7 @@ struct ksnif_ring {
 	u64 head;		/* bytes committed since start */
 	u64 claim;		/* ahead of head between reserve and commit or cancel */
 	u64 limit;		/* claim may come this far: tail + size when it was last read */
-	u64 packets;		/* committed since start */
+	u64_stats_t packets;	/* committed since start */
 	u8 *at;			/* head's place in data */
 	u8 *end;		/* of the first time that data has the pages */
 	s64 offset;		/* of the wall clock; in the last mark */
@@ -60,6 +61,7 @@ struct ksnif_ring {
 
 	/* constant */
 	u32 size ____cacheline_aligned_in_smp;	/* bytes */
+	u32 wake_bytes;		/* half of span_max: at so many the writer is woken at once */
 	u8 *data;		/* twice that, of the same pages */
 	struct page **pages;	/* twice, too */
 
@@ -77,7 +79,6 @@ struct ksnif_ring {
 struct ksnif_queue {
 	struct ksnif_ring __percpu *rings;
 	u64 format;		/* of the blocks: enum ksnif_format */
-	u64 wake_bytes;		/* half of span_max: at so many the writer is woken at once */
 	u32 span_max;		/* bytes for one write */
 
 	/* the writer's */
@@ -90,29 +91,32 @@ struct ksnif_queue {
 
 u8 *ksnif_ring_check(struct ksnif_ring *r, u8 *to);
 bool ksnif_ring_refill(struct ksnif_ring *r, u64 claim);
-enum ksnif_wake ksnif_ring_wake(struct ksnif_queue *q, struct ksnif_ring *r, u64 unseen);
+enum ksnif_wake ksnif_ring_wake(struct ksnif_ring *r, u64 unseen);
 
 /*
- * Get room for a block of @size bytes. That the ring is full is found out before any work is done.
+ * Get @room for a block of @size bytes, for ksnif_queue_commit() or ksnif_queue_cancel(). Until
+ * then the writer waits for this CPU. That the ring is full is found out before any work is done.
  *
- * Returns where the block goes, for ksnif_queue_commit() or ksnif_queue_cancel(), or -ENOBUFS
- * as ERR_PTR. Until then the writer waits for this CPU.
+ * 0 or -ENOBUFS.
  */
-static inline u8 *ksnif_queue_reserve(struct ksnif_queue *q, u32 size)
+static inline int ksnif_queue_reserve(struct ksnif_queue *q, u32 size, struct ksnif_room *room)
 {
 	struct ksnif_ring *r = this_cpu_ptr(q->rings);
 	u64 claim = r->head + size;
 
 	if (unlikely(claim > r->limit) && !ksnif_ring_refill(r, claim))
-		return ERR_PTR(-ENOBUFS);
+		return -ENOBUFS;
 	smp_store_mb(r->claim, claim); /* A */
-	return r->at;
+	room->to = r->at;
+	room->size = size;
+	room->of = r;
+	return 0;
 }
 
 /* Give back reserved room unused. */
-static inline void ksnif_queue_cancel(struct ksnif_queue *q, u8 *to)
+static inline void ksnif_queue_cancel(struct ksnif_queue *q, const struct ksnif_room *room)
 {
-	struct ksnif_ring *r = this_cpu_ptr(q->rings);
+	struct ksnif_ring *r = room->of;
 
 	WRITE_ONCE(r->claim, r->head);
 }
@@ -121,27 +125,31 @@ static inline void ksnif_queue_cancel(struct ksnif_queue *q, u8 *to)
  * Stamp and queue a block that is complete but for its time, and say whether to wake the writer.
  * @format is the queue's.
  */
-static inline enum ksnif_wake ksnif_queue_commit(struct ksnif_queue *q, u8 *to, const u64 format)
+static inline enum ksnif_wake ksnif_queue_commit(struct ksnif_queue *q,
+						 const struct ksnif_room *room, const u64 format)
 {
-	struct ksnif_ring *r = this_cpu_ptr(q->rings);
+	struct ksnif_ring *r = room->of;
 	u64 now = ktime_get(), head, unseen;
+	const unsigned long jiffy = jiffies;
+	u8 *to = room->to, *at;
 
-	if (unlikely(time_after(jiffies, r->checked)))
+	if (unlikely(jiffy != r->checked))
 		to = ksnif_ring_check(r, to);
 	ksnif_packet_stamp(format, to, now + r->offset);
 	ksnif_testpoint_commit();
 
 	head = r->claim;
 	unseen = r->head - READ_ONCE(r->seen);
-	r->at += head - r->head;
-	if (r->at >= r->end)
-		r->at -= r->size;
-	WRITE_ONCE(r->packets, r->packets + 1);
+	at = to + room->size;
+	if (unlikely(at >= r->end))
+		at -= r->size;
+	r->at = at;
+	u64_stats_inc(&r->packets);
 	smp_store_release(&r->head, head); /* C */
 	/* not the first one that the writer has not seen, and not enough of them */
-	if (likely(unseen - 1 < q->wake_bytes))
+	if (likely(unseen - 1 < r->wake_bytes))
 		return KSNIF_WAKE_NONE;
-	return ksnif_ring_wake(q, r, unseen);
+	return ksnif_ring_wake(r, unseen);
 }
 
 #endif /* _KSNIF_QUEUE_RING_H */
