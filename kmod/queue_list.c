@@ -54,11 +54,14 @@ struct ksnif_queue {
  * it (init_on_alloc), at the price of the copy, and all that leaves is written first.
  *
  * charge is what one takes: with 8 bytes that SLUB keeps behind it because of the constructor, and
- * its part of what is left of the pages that it shares: little, as they hold 20, 6, 4 and 2.5.
+ * its part of what is left of the pages that it shares: little, as they hold 20, 6, 4 and 2.5. Of
+ * the largest that is only true where two pages lie side by side, see record_take().
  */
+#define RECORD_LARGEST		1639
+#define RECORD_LARGEST_IN_PAGE	(PAGE_SIZE / 2)
 static const struct {
 	unsigned int size, charge;
-} record_kinds[] = { { 192, 205 }, { 672, 683 }, { 1016, 1024 }, { 1624, 1639 } };
+} record_kinds[] = { { 192, 205 }, { 672, 683 }, { 1016, 1024 }, { 1624, RECORD_LARGEST } };
 static struct kmem_cache *record_caches[ARRAY_SIZE(record_kinds)];
 static DEFINE_MUTEX(record_caches_lock);
 
@@ -141,7 +144,7 @@ static ksnif_injectable struct ksnif_record *ksnif_record_alloc(size_t charge)
 
 KSNIF_INJECT(ksnif_record_alloc, NULL);
 
-/* What the allocator really takes for a record of @size bytes. */
+/* What the allocator takes for a record of @size bytes. */
 static size_t record_charge(size_t size)
 {
 	int i;
@@ -150,6 +153,28 @@ static size_t record_charge(size_t size)
 		if (size <= record_kinds[i].size)
 			return record_kinds[i].charge;
 	return kmalloc_size_roundup(size);
+}
+
+/*
+ * A record for a block of @size bytes, for which @charge is counted; NULL without memory, and then
+ * it is no longer. Where memory is in pieces the largest come in single pages. That is only known
+ * now: with it the last one may go beyond queue_size.
+ */
+static struct ksnif_record *record_take(struct ksnif_queue *q, u32 size, u32 charge)
+{
+	struct ksnif_record *rec = ksnif_record_alloc(charge);
+
+	if (!rec) {
+		atomic64_sub(charge, &q->used);
+		return NULL;
+	}
+	if (charge == RECORD_LARGEST && unlikely(!PageCompound(virt_to_page(rec)))) {
+		atomic64_add(RECORD_LARGEST_IN_PAGE - charge, &q->used);
+		charge = RECORD_LARGEST_IN_PAGE;
+	}
+	rec->charge = charge;
+	rec->size = size;
+	return rec;
 }
 
 /*
@@ -169,13 +194,9 @@ int ksnif_queue_reserve(struct ksnif_queue *q, u32 size, struct ksnif_room *room
 		atomic64_sub(charge, &q->used);
 		return -ENOBUFS;
 	}
-	rec = ksnif_record_alloc(charge);
-	if (!rec) {
-		atomic64_sub(charge, &q->used);
+	rec = record_take(q, size, charge);
+	if (!rec)
 		return -ENOMEM;
-	}
-	rec->charge = charge;
-	rec->size = size;
 	*room = (struct ksnif_room){ .to = rec->data, .size = size, .of = rec };
 	return 0;
 }

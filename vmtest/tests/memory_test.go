@@ -66,6 +66,53 @@ func TestQueueMemory(t *testing.T) {
 	}
 }
 
+// TestTortureQueueInPieces fills a list with its largest records while the kernel finds no two pages side by side. Two of
+// them take a page then, and all pages are no more than queue_size.
+func TestTortureQueueInPieces(t *testing.T) {
+	guest.NeedsFaults(t)
+	if guest.Config() == "ring" {
+		t.Skip("needs the list queue: a ring takes no memory in the hook")
+	}
+	const (
+		cache = "/sys/kernel/slab/ksnif_record-1624"
+		size  = 8 << 20
+		slack = 512 << 10 // detectors keep what is freed
+	)
+	quietDummy(t, nil, "load0")
+	d := newDisk(t, 64, "")
+	c := newCapture(t, nil, genl.Settings{
+		DeviceName: ptr("load0"), Logfile: ptr(d.file("capture")), QueueSize: ptr[uint64](size),
+	})
+	c.Start()
+	require.Equal(t, 2, os.Getpagesize()/slabNumber(t, cache, "slab_size"), "records in a page")
+	shrinkCaches(t)
+	before := slabNumber(t, cache, "slabs")
+	thaw := d.Freeze()
+	fault := guest.NewFault(t, "fail_page_alloc")
+	fault.Within(guest.Symbol(t, "hook_pcapng"))
+	fault.Arm(100, -1) // of two pages or more
+	load := startFlood(t, nil, "load0", floodSpec{Size: 1496})
+	eventually(t, "the queue is full", func() bool { return c.Stats().DroppedQueueFull > 0 })
+	load.Stop()
+	fault.Disarm()
+	pages := slabNumber(t, cache, "slabs") - before
+	thaw()
+	c.CheckBooks(c.StopRead())
+	assert.Zero(t, c.Stats().DroppedNoMemory, "there are single pages")
+	assert.LessOrEqual(t, pages*os.Getpagesize(), size+slack, "bytes")
+	assert.Greater(t, pages*os.Getpagesize(), size-size/10, "bytes")
+}
+
+// slabNumber reads a number that the kernel has of a slab cache.
+func slabNumber(t testing.TB, cache, name string) (n int) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(cache, name))
+	require.NoError(t, err)
+	_, err = fmt.Sscan(string(text), &n)
+	require.NoError(t, err)
+	return n
+}
+
 // queueMemory is what records of lists, or rings, take: all slabs of their caches, without what the kernel's debugging adds
 // to each; and the pages that rings map twice.
 func queueMemory(t testing.TB) (bytes int) {
@@ -73,16 +120,10 @@ func queueMemory(t testing.TB) (bytes int) {
 	caches, err := filepath.Glob("/sys/kernel/slab/ksnif_record-*")
 	require.NoError(t, err)
 	for _, cache := range caches {
-		read := func(name string) (n int) {
-			text, err := os.ReadFile(filepath.Join(cache, name))
-			require.NoError(t, err)
-			_, err = fmt.Sscan(string(text), &n)
-			require.NoError(t, err)
-			return n
-		}
 		const freePointer = 8
-		plain := read("object_size") + freePointer
-		bytes += read("slabs") * (os.Getpagesize() << read("order")) * plain / read("slab_size")
+		plain := slabNumber(t, cache, "object_size") + freePointer
+		slab := os.Getpagesize() << slabNumber(t, cache, "order")
+		bytes += slabNumber(t, cache, "slabs") * slab * plain / slabNumber(t, cache, "slab_size")
 	}
 	areas, err := os.Open("/proc/vmallocinfo")
 	require.NoError(t, err)
