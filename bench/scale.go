@@ -15,7 +15,7 @@ import (
 
 // Line is how a contender's cost grows with the number of packets.
 type Line struct {
-	Fixed  float64   // instructions that do not depend on it
+	Fixed  float64   // instructions that do not depend on it, of the fewest packets
 	Slopes []float64 // instructions for one packet more, from each number of packets to the next
 }
 
@@ -36,8 +36,7 @@ func lineOf(rows []Row) Line {
 		l.Slopes = append(l.Slopes, (total(b)-total(a))/float64(b.Captured-a.Captured))
 	}
 	if len(l.Slopes) > 0 {
-		last := rows[len(rows)-1]
-		l.Fixed = total(last) - l.Slopes[len(l.Slopes)-1]*float64(last.Captured)
+		l.Fixed = total(rows[0]) - l.Slopes[len(l.Slopes)-1]*float64(rows[0].Captured)
 	}
 	return l
 }
