@@ -177,7 +177,11 @@ void ksnif_capture_ended(struct ksnif_run *run)
 	struct ksnif_queue *queue = run->queue;
 
 	mutex_lock(&cap->lock);
-	run->queue = NULL;	/* its memory is wanted elsewhere; what it counted is 0 now */
+	run->queue = NULL;	/* what it counted is 0 now */
+	mutex_unlock(&cap->lock);
+	ksnif_queue_free(queue);	/* before stop says that all is over: a start may want it */
+
+	mutex_lock(&cap->lock);
 	cap->state = run->error ? KSNIF_STATE_FAILED : KSNIF_STATE_STOPPED;
 	ksnif_writer_rest(run);	/* nobody wakes it in these states */
 	if (!run->error)
@@ -186,7 +190,6 @@ void ksnif_capture_ended(struct ksnif_run *run)
 	ksnif_netlink_event(cap, run->error ? KSNIF_CMD_FAILED : KSNIF_CMD_STOPPED);
 	wake_up_all(&run->waiters);
 	mutex_unlock(&cap->lock);
-	ksnif_queue_free(queue);
 	ksnif_capture_put(cap);
 }
 

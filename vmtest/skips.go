@@ -42,6 +42,8 @@ func allowedSkips() []allowedSkip {
 		{"TestTortureFailNamespace", noFaults, needsDebug},
 		{"TestTortureFailNth", noFaults, needsDebug},
 		{"TestTortureMixed", stock, needsDebug},
+		{"TestTortureQueueInPieces", noFaults, needsDebug},
+		{"TestTortureQueueInPieces", []string{onDebug}, "needs the list queue: "},
 		{"TestTortureRingOrder", []string{onStock}, needsDebug},
 		{"TestTortureRingOrder", []string{onDebug, onKCSAN}, "needs "}, // the ring, or two CPUs
 		{"TestTortureStopRace", stock, needsDebug},
