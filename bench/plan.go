@@ -75,7 +75,7 @@ func Parts() []Part {
 			"cost", "instructions per captured packet, by contender, snaplen and packet size (half an hour)",
 			planCost, (*Report).costTable, (*Report).plotCost,
 		}, {
-			"scale", "instructions against the number of packets, and so against the size of the file (half an hour)",
+			"scale", "instructions against the number of packets, and so against the size of the file (half an hour, 4 GB of memory)",
 			planScale, (*Report).scaleTable, (*Report).plotScale,
 		}, {
 			"slides", "the talk's three tests on a machine like the talk's, in real time (an hour and a half)",

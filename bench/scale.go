@@ -15,7 +15,7 @@ import (
 
 // Line is how a contender's cost grows with the number of packets.
 type Line struct {
-	Fixed  float64   // instructions that do not depend on it, of the fewest packets
+	Fixed  float64   // instructions that do not depend on it: where the line through the two smallest numbers begins
 	Slopes []float64 // instructions for one packet more, from each number of packets to the next
 }
 
@@ -36,7 +36,7 @@ func lineOf(rows []Row) Line {
 		l.Slopes = append(l.Slopes, (total(b)-total(a))/float64(b.Captured-a.Captured))
 	}
 	if len(l.Slopes) > 0 {
-		l.Fixed = total(rows[0]) - l.Slopes[len(l.Slopes)-1]*float64(rows[0].Captured)
+		l.Fixed = total(rows[0]) - l.Slopes[0]*float64(rows[0].Captured)
 	}
 	return l
 }

@@ -28,8 +28,9 @@ static void hook_make_link(const struct sk_buff *skb, u8 *to, u32 n)
 }
 
 /*
- * Copy @n bytes of the packet: those from offset @from of the skb's data on, behind a link-layer
- * header if that is to be @made. False if the skb has not got as many.
+ * Copy @n bytes of the packet: those from skb->data + @from on, negative where a link-layer header
+ * lies before the data, or a header that is to be @made, and then those. False if the skb has not
+ * got as many, or not where a processor can read them.
  */
 static __always_inline bool hook_copy(const struct sk_buff *skb, int from, bool made, u8 *to, int n)
 {
@@ -46,7 +47,7 @@ static __always_inline bool hook_copy(const struct sk_buff *skb, int from, bool 
 	return true;
 }
 
-/* What the block says of a packet, but for its time; see hook_copy(). */
+/* What the block says of a packet, but for its time; @from and @made are hook_copy()'s. */
 static __always_inline struct ksnif_packet hook_describe(const struct ksnif_run *run,
 							 const struct sk_buff *skb,
 							 const struct ksnif_iface *iface, int from,
@@ -61,8 +62,8 @@ static __always_inline struct ksnif_packet hook_describe(const struct ksnif_run 
 }
 
 /*
- * Capture a packet, as hook_copy() has it. BH disabled, under RCU. @made and @format are constants:
- * there is code for each.
+ * Capture a packet; @from and @made are hook_copy()'s. BH disabled, under RCU. There is code of its
+ * own for each @made, and for each @format where nothing is made.
  */
 static __always_inline void hook_packet(struct ksnif_run *run, const struct sk_buff *skb,
 					struct ksnif_iface *iface, const int from, const bool made,
@@ -70,7 +71,7 @@ static __always_inline void hook_packet(struct ksnif_run *run, const struct sk_b
 {
 	struct ksnif_hook_stats *st = this_cpu_ptr(iface->hook);
 	const struct ksnif_packet pkt = hook_describe(run, skb, iface, from, made, st->gap, format);
-	struct ksnif_room room = { };
+	struct ksnif_room room = { };	/* or the compiler clears it in memory, for security */
 	enum ksnif_wake wake;
 	u8 *to;
 	int err;
@@ -87,7 +88,7 @@ static __always_inline void hook_packet(struct ksnif_run *run, const struct sk_b
 
 	to = ksnif_packet_frame(format, room.to, &pkt);
 	if (unlikely(!hook_copy(skb, from, made, to, pkt.caplen))) {
-		/* the skb's fragments hold less than its length says */
+		/* the skb's fragments hold less than its length says, or memory of a device */
 		ksnif_queue_cancel(run->queue, &room);
 		st->gap++;
 		ksnif_stats_count(st, KSNIF_A_STATS_DROPPED_NO_MEMORY);
@@ -104,9 +105,9 @@ static __always_inline void hook_packet(struct ksnif_run *run, const struct sk_b
 
 /* A packet without a link-layer header, of a device that has them. */
 static noinline void hook_packet_made(struct ksnif_run *run, const struct sk_buff *skb,
-				      struct ksnif_iface *iface)
+				      struct ksnif_iface *iface, int from)
 {
-	hook_packet(run, skb, iface, skb_network_offset(skb), true, run->settings.format);
+	hook_packet(run, skb, iface, from, true, run->settings.format);
 }
 
 /* For a caller that softirqs can preempt: most are softirqs, or exclude them. */
@@ -143,7 +144,7 @@ static __always_inline unsigned int hook_any(struct ksnif_run *run, struct sk_bu
 		const int link = skb->network_header - skb->mac_header;
 
 		if (unlikely(link < ETH_HLEN || link > HOOK_LINK_MAX)) {
-			hook_packet_made(run, skb, iface);
+			hook_packet_made(run, skb, iface, from);
 			return NF_ACCEPT;
 		}
 		from = skb_mac_offset(skb);

@@ -204,7 +204,7 @@ enum ksnif_wake {
 /* Where a block goes, from reserve to commit or cancel. */
 struct ksnif_room {
 	u8 *to;
-	u32 size;	/* bytes */
+	u32 size;	/* bytes of the block */
 	void *of;	/* the queue's own: what has that room */
 };
 

@@ -9,6 +9,7 @@
  *   next      hands the oldest of that to the writer
  *   release   frees a record and gives its room back
  */
+#include <linux/mm.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/timekeeping.h>
@@ -54,14 +55,14 @@ struct ksnif_queue {
  * it (init_on_alloc), at the price of the copy, and all that leaves is written first.
  *
  * charge is what one takes: with 8 bytes that SLUB keeps behind it because of the constructor, and
- * its part of what is left of the pages that it shares: little, as they hold 20, 6, 4 and 2.5. Of
- * the largest that is only true where two pages lie side by side, see record_take().
+ * its part of what is left of the pages that it shares: little, as they hold 20, 6, 4 and 2.5. The
+ * last is so where SLUB gets several pages in one piece; in single ones it is more, record_new().
  */
-#define RECORD_LARGEST		1639
-#define RECORD_LARGEST_IN_PAGE	(PAGE_SIZE / 2)
+#define MTU_CHARGE		1639
+#define MTU_CHARGE_SINGLE	DIV_ROUND_UP(PAGE_SIZE, PAGE_SIZE / (1624 + 8))
 static const struct {
 	unsigned int size, charge;
-} record_kinds[] = { { 192, 205 }, { 672, 683 }, { 1016, 1024 }, { 1624, RECORD_LARGEST } };
+} record_kinds[] = { { 192, 205 }, { 672, 683 }, { 1016, 1024 }, { 1624, MTU_CHARGE } };
 static struct kmem_cache *record_caches[ARRAY_SIZE(record_kinds)];
 static DEFINE_MUTEX(record_caches_lock);
 
@@ -144,7 +145,7 @@ static ksnif_injectable struct ksnif_record *ksnif_record_alloc(size_t charge)
 
 KSNIF_INJECT(ksnif_record_alloc, NULL);
 
-/* What the allocator takes for a record of @size bytes. */
+/* What is counted for a record of @size bytes before it is there: record_new() may add to it. */
 static size_t record_charge(size_t size)
 {
 	int i;
@@ -156,11 +157,11 @@ static size_t record_charge(size_t size)
 }
 
 /*
- * A record for a block of @size bytes, for which @charge is counted; NULL without memory, and then
- * it is no longer. Where memory is in pieces the largest come in single pages. That is only known
- * now: with it the last one may go beyond queue_size.
+ * A record for a block of @size bytes, for which @charge is counted; NULL without memory, and
+ * @charge is given back. Where memory is in pieces, those for MTU 1500 come in single pages and
+ * take more. That is only known now: the last record of each CPU may go beyond queue_size by it.
  */
-static struct ksnif_record *record_take(struct ksnif_queue *q, u32 size, u32 charge)
+static struct ksnif_record *record_new(struct ksnif_queue *q, u32 size, u32 charge)
 {
 	struct ksnif_record *rec = ksnif_record_alloc(charge);
 
@@ -168,9 +169,9 @@ static struct ksnif_record *record_take(struct ksnif_queue *q, u32 size, u32 cha
 		atomic64_sub(charge, &q->used);
 		return NULL;
 	}
-	if (charge == RECORD_LARGEST && unlikely(!PageCompound(virt_to_page(rec)))) {
-		atomic64_add(RECORD_LARGEST_IN_PAGE - charge, &q->used);
-		charge = RECORD_LARGEST_IN_PAGE;
+	if (charge == MTU_CHARGE && unlikely(!PageCompound(virt_to_page(rec)))) {
+		atomic64_add(MTU_CHARGE_SINGLE - charge, &q->used);
+		charge = MTU_CHARGE_SINGLE;
 	}
 	rec->charge = charge;
 	rec->size = size;
@@ -194,7 +195,7 @@ int ksnif_queue_reserve(struct ksnif_queue *q, u32 size, struct ksnif_room *room
 		atomic64_sub(charge, &q->used);
 		return -ENOBUFS;
 	}
-	rec = record_take(q, size, charge);
+	rec = record_new(q, size, charge);
 	if (!rec)
 		return -ENOMEM;
 	*room = (struct ksnif_room){ .to = rec->data, .size = size, .of = rec };

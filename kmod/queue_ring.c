@@ -123,16 +123,14 @@ ksnif_injectable struct ksnif_queue *ksnif_queue_alloc(u64 size, u64 format)
 		return NULL;
 	q->format = format;
 	q->span_max = min_t(u64, KSNIF_SPAN_MAX, pages * PAGE_SIZE / 2);
+	q->wake_bytes = q->span_max / 2;
 	q->rings = alloc_percpu(struct ksnif_ring);
 	if (!q->rings) {
 		kfree(q);
 		return NULL;
 	}
 	for_each_possible_cpu(cpu) {
-		struct ksnif_ring *r = per_cpu_ptr(q->rings, cpu);
-
-		r->wake_bytes = q->span_max / 2;
-		if (ring_init(r, cpu, pages)) {
+		if (ring_init(per_cpu_ptr(q->rings, cpu), cpu, pages)) {
 			ksnif_queue_free(q);
 			return NULL;
 		}
@@ -160,13 +158,13 @@ bool ksnif_ring_refill(struct ksnif_ring *r, u64 claim)
 }
 
 /*
- * A packet that is the first since the writer looked, or came when much had; @unseen bytes were
+ * A packet that is the first since the writer looked, or came when much was waiting; @unseen bytes were
  * there before it. Wake the writer at once for much, but not for each packet.
  */
-enum ksnif_wake ksnif_ring_wake(struct ksnif_ring *r, u64 unseen)
+enum ksnif_wake ksnif_ring_wake(struct ksnif_queue *q, struct ksnif_ring *r, u64 unseen)
 {
-	if (r->head - READ_ONCE(r->seen) >= r->wake_bytes && r->head >= r->wake_at) {
-		r->wake_at = r->head + r->wake_bytes;
+	if (r->head - READ_ONCE(r->seen) >= q->wake_bytes && r->head >= r->wake_at) {
+		r->wake_at = r->head + q->wake_bytes;
 		return KSNIF_WAKE_NOW;
 	}
 	return unseen ? KSNIF_WAKE_NONE : KSNIF_WAKE_SOON;

@@ -25,7 +25,8 @@
 #include "packet.h"
 
 /*
- * head, tail and seen are read while another CPU writes them. And the pages of a ring are mapped
+ * All of these are read while another CPU writes them: head, claim, tail, seen, packets and mark.
+ * And the pages of a ring are mapped
  * twice: no cache may have them twice, which no 64-bit machine of today that matters does.
  */
 #if BITS_PER_LONG != 64
@@ -47,7 +48,10 @@ struct ksnif_ring_mark {
 
 /* One CPU's. */
 struct ksnif_ring {
-	/* the hook's of this CPU, BH disabled; the writer reads head, claim, packets and mark */
+	/*
+	 * the hook's of this CPU, BH disabled; the writer reads head, claim and mark, and anybody
+	 * packets
+	 */
 	u64 head;		/* bytes committed since start */
 	u64 claim;		/* ahead of head between reserve and commit or cancel */
 	u64 limit;		/* claim may come this far: tail + size when it was last read */
@@ -61,7 +65,6 @@ struct ksnif_ring {
 
 	/* constant */
 	u32 size ____cacheline_aligned_in_smp;	/* bytes */
-	u32 wake_bytes;		/* half of span_max: at so many the writer is woken at once */
 	u8 *data;		/* twice that, of the same pages */
 	struct page **pages;	/* twice, too */
 
@@ -79,6 +82,7 @@ struct ksnif_ring {
 struct ksnif_queue {
 	struct ksnif_ring __percpu *rings;
 	u64 format;		/* of the blocks: enum ksnif_format */
+	u64 wake_bytes;		/* half of span_max: at so many the writer is woken at once */
 	u32 span_max;		/* bytes for one write */
 
 	/* the writer's */
@@ -91,7 +95,7 @@ struct ksnif_queue {
 
 u8 *ksnif_ring_check(struct ksnif_ring *r, u8 *to);
 bool ksnif_ring_refill(struct ksnif_ring *r, u64 claim);
-enum ksnif_wake ksnif_ring_wake(struct ksnif_ring *r, u64 unseen);
+enum ksnif_wake ksnif_ring_wake(struct ksnif_queue *q, struct ksnif_ring *r, u64 unseen);
 
 /*
  * Get @room for a block of @size bytes, for ksnif_queue_commit() or ksnif_queue_cancel(). Until
@@ -147,9 +151,9 @@ static inline enum ksnif_wake ksnif_queue_commit(struct ksnif_queue *q,
 	u64_stats_inc(&r->packets);
 	smp_store_release(&r->head, head); /* C */
 	/* not the first one that the writer has not seen, and not enough of them */
-	if (likely(unseen - 1 < r->wake_bytes))
+	if (likely(unseen - 1 < q->wake_bytes))
 		return KSNIF_WAKE_NONE;
-	return ksnif_ring_wake(r, unseen);
+	return ksnif_ring_wake(q, r, unseen);
 }
 
 #endif /* _KSNIF_QUEUE_RING_H */
