@@ -197,9 +197,12 @@ func runEcho() error {
 	return fmt.Errorf("echo: %w", err)
 }
 
-// rawIO reads or writes a packet of just that size.
+// rawIO reads or writes a packet of just that size. Go's scheduler sends signals to a thread that has been at work for long.
 func rawIO(call uintptr, fd int, b []byte) error {
-	n, _, errno := unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+	n, errno := uintptr(0), unix.EINTR
+	for errno == unix.EINTR {
+		n, _, errno = unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+	}
 	if errno != 0 {
 		return errno
 	}
