@@ -142,8 +142,11 @@ lint: deps-lint out/bin/mk ## checkpatch, sparse, W=1, 32-bit, gofmt, vet, stati
 
 ## PART: bench: what to measure: cost, scale, slides, latency, cpus, memory or lines (cost)
 ## REPEATS: bench: how often, instead of what the part wants
-.PHONY: bench
-bench: vm-tools out/bin/bench-run out/bin/bench-guest ## measure ksnif beside other programs: out/bench/; see PART=
+.PHONY: bench bench-part
+bench-part: out/bin/bench-run
+	@out/bin/bench-run --check $(or $(PART),cost)
+
+bench: bench-part vm-tools out/bin/bench-guest ## measure ksnif beside other programs: out/bench/; see PART=
 	@$(MAKE) module CONFIG=list
 	@$(MAKE) module CONFIG=ring
 	@out/bin/bench-run --kernel $(VM_KERNEL) $(if $(REPEATS),--repeats $(REPEATS)) $(or $(PART),cost)

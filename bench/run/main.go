@@ -34,7 +34,7 @@ type bencher struct {
 }
 
 func newRoot() *cobra.Command {
-	b := &bencher{}
+	b, check := &bencher{}, false
 	cmd := &cobra.Command{
 		Use:           "bench-run PART",
 		Short:         "Measure ksnif beside other programs in a VM",
@@ -50,13 +50,19 @@ func newRoot() *cobra.Command {
 			return nil
 		},
 		ValidArgs: bench.PartNames(),
-		RunE:      func(cmd *cobra.Command, _ []string) error { return b.run(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if check {
+				return nil
+			}
+			return b.run(cmd.Context())
+		},
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return command.UsageError{Err: err} })
 	cmd.Flags().StringVar(&b.root, "root", ".", "the checkout")
 	cmd.Flags().StringVar(&b.kernel, "kernel", "6.1", "6.1 or 6.12")
 	cmd.Flags().IntVar(&b.repeats, "repeats", 0, "how often all is measured, instead of what the part wants")
 	cmd.Flags().StringVar(&b.guest, "guest", "out/bin/bench-guest", "the program that measures in the VM")
+	cmd.Flags().BoolVar(&check, "check", false, "only see whether there is such a part")
 	return cmd
 }
 
