@@ -158,8 +158,8 @@ bool ksnif_ring_refill(struct ksnif_ring *r, u64 claim)
 }
 
 /*
- * A packet that is the first since the writer looked, or came when much was waiting; @unseen bytes were
- * there before it. Wake the writer at once for much, but not for each packet.
+ * A packet that is the first since the writer looked, or came when much was waiting; @unseen
+ * bytes were there before it. Wake the writer at once for much, but not for each packet.
  */
 enum ksnif_wake ksnif_ring_wake(struct ksnif_queue *q, struct ksnif_ring *r, u64 unseen)
 {
