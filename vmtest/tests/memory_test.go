@@ -53,10 +53,7 @@ func TestQueueMemory(t *testing.T) {
 			shrinkCaches(t)
 			before := queueMemory(t)
 			c.Start()
-			thaw := d.Freeze()
-			load := startFlood(t, nil, "load0", floodSpec{Size: packet})
-			eventually(t, "the queue is full", func() bool { return c.Stats().DroppedQueueFull > 0 })
-			load.Stop()
+			thaw := c.fillQueue(d, packet)
 			used := queueMemory(t) - before
 			thaw()
 			c.CheckBooks(c.StopRead())
@@ -90,11 +87,8 @@ func TestTortureQueueInPieces(t *testing.T) {
 	fault.Arm(100, -1) // of two pages or more
 	for range 2 {
 		shrinkCaches(t)
-		before, full := slabNumber(t, cache, "slabs"), c.Stats().DroppedQueueFull
-		thaw := d.Freeze()
-		load := startFlood(t, nil, "load0", floodSpec{Size: 1496})
-		eventually(t, "the queue is full", func() bool { return c.Stats().DroppedQueueFull > full })
-		load.Stop()
+		before := slabNumber(t, cache, "slabs")
+		thaw := c.fillQueue(d, 1496)
 		pages := slabNumber(t, cache, "slabs") - before
 		thaw()
 		eventually(t, "the queue is empty", func() bool { return c.Stats().Queued == 0 })
@@ -104,6 +98,17 @@ func TestTortureQueueInPieces(t *testing.T) {
 	fault.Disarm()
 	c.CheckBooks(c.StopRead())
 	assert.Zero(t, c.Stats().DroppedNoMemory, "there are single pages")
+}
+
+// fillQueue freezes the disk and fills the queue, with packets of that size.
+func (c *capture) fillQueue(d *disk, size int) (thaw func()) {
+	c.T.Helper()
+	full := c.Stats().DroppedQueueFull
+	thaw = d.Freeze()
+	load := startFlood(c.T, nil, "load0", floodSpec{Size: size})
+	eventually(c.T, "the queue is full", func() bool { return c.Stats().DroppedQueueFull > full })
+	load.Stop()
+	return thaw
 }
 
 // slabNumber reads a number that the kernel has of a slab cache.

@@ -35,7 +35,7 @@ func TestTortureNetlinkRandom(t *testing.T) {
 		about := fmt.Sprintf("SEED=%d, message %d: %s", seed, n, hex.EncodeToString(b))
 		before := r.m
 		r.exchange(next, want, b, about)
-		if what := changeOf(before, r.m); what != "" {
+		if what := changeOf(before, next); what != "" {
 			happened[what]++
 			require.Equal(t, r.m.capture, r.live(), about)
 		}

@@ -5,12 +5,10 @@ package tests
 import (
 	"maps"
 	"os"
-	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"ksnif/genl"
 	"ksnif/vmtest/guest"
@@ -21,12 +19,7 @@ type netlinkRig struct {
 	*place
 	m *model
 	w *nlSocket
-	// slow is how often a machine under load took longer for a command than the kernel waits.
-	slow int
 }
-
-// slowMost is more often than that happens on the slowest kernel, with the machine busy otherwise: six times in 3,700.
-const slowMost = 100
 
 func newNetlinkRig(p *place, paths map[string]opening) *netlinkRig {
 	p.T.Helper()
@@ -68,29 +61,9 @@ func (r *netlinkRig) exchange(next *model, want []reply, b []byte, about string)
 			got[i].Offset = want[i].Offset
 		}
 	}
-	if i := slices.IndexFunc(got, stillWriting); i >= 0 && i < len(want) {
-		require.Equal(r.T, want[:i], got[:i], about)
-		r.waitOn(about)
-		return
-	}
 	require.Equal(r.T, want, got, about)
 	r.m = next
 	r.settle()
-}
-
-// stillWriting is the reply of a command that would have had to wait for long.
-func stillWriting(r reply) bool { return r.Errno == unix.EINPROGRESS && r.Text == textStill }
-
-// waitOn waits for what a command began and did not wait for. What came after it in its datagram was refused or was not:
-// the model begins anew.
-func (r *netlinkRig) waitOn(about string) {
-	r.T.Helper()
-	r.slow++
-	require.LessOrEqual(r.T, r.slow, slowMost, "commands took too long, the last one: %s", about)
-	guest.Poll(r.T, 30*time.Second, "the capture has stopped", func() bool {
-		return r.live()["state"] != uint64(genl.StateStopping)
-	})
-	r.adopt()
 }
 
 // at is the rig for use by a subtest.
