@@ -178,7 +178,8 @@ struct ksnif_iface {
 	u16 linktype;			/* KSNIF_LINKTYPE_* */
 	char name[IFNAMSIZ];		/* the device's when it was first seen */
 	struct ksnif_hook_stats __percpu *hook;
-	atomic64_t fates[KSNIF_FATES];	/* packets; writer, others read */
+	/* packets; writer, others read. Apart: it may count each one, and hooks read the above */
+	atomic64_t fates[KSNIF_FATES] ____cacheline_aligned_in_smp;
 };
 
 #define KSNIF_NO_ID	U32_MAX
@@ -292,7 +293,8 @@ struct ksnif_batch {
 	u32 id;				/* of a packet's interface */
 };
 
-#define KSNIF_BATCH_SIZE	(KSNIF_SNAPLEN_MAX + 64 * 1024)
+/* The largest packet, behind part of a page and before two of padding, and something to spare. */
+#define KSNIF_BATCH_SIZE	(KSNIF_SNAPLEN_MAX + 4 * PAGE_SIZE + 48 * 1024)
 
 int ksnif_batch_init(struct ksnif_batch *b);			/* process, may sleep */
 void ksnif_batch_free(struct ksnif_batch *b);

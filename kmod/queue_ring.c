@@ -29,11 +29,11 @@
 
 #include "ksnif.h"
 
-/* Smallest ring of a CPU, in bytes of queue_size: twenty packets of an Ethernet. */
-#define RING_LEAST		(32 * 1024)
-
 /* What a page costs: itself, its place in the list of pages, and in the page table, twice each. */
 #define RING_PAGE_COST		(PAGE_SIZE + 4 * sizeof(void *))
+
+/* Smallest ring of a CPU, in bytes of queue_size: twenty packets of an Ethernet. */
+#define RING_LEAST		max_t(u64, 32 * 1024, 2 * RING_PAGE_COST)
 
 /* How often to look whether a hook has come to its end before sleeping over it: some us. */
 #define RING_TURNS		1000
@@ -52,7 +52,7 @@ void ksnif_queue_exit(void)
 /* So many bytes give each possible CPU a ring that is of use. */
 u64 ksnif_queue_least(void)
 {
-	return num_possible_cpus() * (u64)RING_LEAST;
+	return num_possible_cpus() * RING_LEAST;
 }
 
 static void ring_free(struct ksnif_ring *r)

@@ -26,8 +26,8 @@
 
 /*
  * All of these are read while another CPU writes them: head, claim, tail, seen, packets and mark.
- * And the pages of a ring are mapped
- * twice: no cache may have them twice, which no 64-bit machine of today that matters does.
+ * And the pages of a ring are mapped twice: no cache may have them twice, which no 64-bit machine
+ * of today that matters does.
  */
 #if BITS_PER_LONG != 64
 #error "the ring needs a 64-bit machine: use the list queue (CONFIG=list)"
@@ -63,14 +63,14 @@ struct ksnif_ring {
 	u64 mark;		/* where that is, counted as head is */
 	u64 wake_at;		/* head must have come here to wake the writer at once again */
 
-	/* constant */
+	/* constant but for seen, which the hook reads at each packet: the writer's, once a look */
 	u32 size ____cacheline_aligned_in_smp;	/* bytes */
 	u8 *data;		/* twice that, of the same pages */
 	struct page **pages;	/* twice, too */
-
-	/* the writer's; the hook reads tail and seen */
-	u64 tail ____cacheline_aligned_in_smp;	/* bytes released since start */
 	u64 seen;		/* head, when the writer last looked */
+
+	/* the writer's, at each span; the hook reads tail when its limit is reached */
+	u64 tail ____cacheline_aligned_in_smp;	/* bytes released since start */
 	u64 from;		/* next byte for the writer */
 	u64 cut;		/* it may go that far */
 	u32 from_at;		/* from's place in data */

@@ -65,6 +65,8 @@ void ksnif_stats_run(struct ksnif_run *run, struct ksnif_stats *sum)
 	for (i = 0; i < n; i++)
 		stats_add_writer(run->ifaces[i], sum);
 	smp_rmb(); /* pairs with the barrier in batch_count() */
+	/* newer ones, too: pcap has no interfaces, and the first one's fates count for all */
+	n = ksnif_iface_count(run);
 	for (i = 0; i < n; i++)
 		stats_add_hook(run->ifaces[i], sum);
 	if (run->queue)
