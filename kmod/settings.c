@@ -37,7 +37,7 @@ int ksnif_settings_init(struct ksnif_settings *s)
 	strscpy(s->device_name, ANY_DEVICE, sizeof(s->device_name));
 	s->family = KSNIF_IP_FAMILY_INET;
 	s->snaplen = KSNIF_SNAPLEN_MAX;
-	/* more with hundreds of CPUs, so that a ring of one of them holds the 64K that GRO merges */
+	/* more with hundreds of CPUs, so that the ring of one holds the 64K that GRO merges */
 	s->queue_size = min(max_t(u64, 16 << 20, 4 * queue_size_min), queue_size_max);
 	s->format = KSNIF_FORMAT_PCAPNG;
 	s->io = KSNIF_IO_BUFFERED;
