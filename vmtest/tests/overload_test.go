@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -29,8 +30,12 @@ func TestOverload(t *testing.T) {
 		DeviceName: ptr("over0"), QueueSize: ptr[uint64](genl.QueueSizeMin), Logfile: ptr(d.file("overload.pcapng")),
 	})
 	c.Start()
+	d.Hang() // a slow machine sends less than a slow disk takes
+	load := startFlood(t, nil, "over0", floodSpec{Count: overloadPackets})
+	guest.Poll(t, time.Minute, "packets are dropped", func() bool { return c.Stats().DroppedQueueFull > 0 })
+	d.Resume()
 	d.SlowDown(20)
-	sent := startFlood(t, nil, "over0", floodSpec{Count: overloadPackets}).Wait()
+	sent := load.Wait()
 	require.EqualValues(t, overloadPackets, sent)
 	c.Stop()
 	d.Heal()
