@@ -62,7 +62,7 @@ type answer struct {
 }
 
 // exchange sends one request and returns its answer. The send itself cannot be
-// interrupted: the kernel waits in it, for two seconds at most.
+// interrupted: the kernel waits in it, for three seconds at most, or five (restart).
 func (c *conn) exchange(ctx context.Context, command uint8, flags netlink.HeaderFlags, attrs []byte) (answer, error) {
 	name := commandNames[command]
 	select {
