@@ -31,7 +31,8 @@ still queued if that takes long: on a frozen file system it waits for the thaw.`
 			name: "start", do: Client.Start,
 			short: "Start to capture",
 			long: `start creates or truncates the capture file, sets all counters to zero and
-captures until stop. A start that is refused truncates and resets nothing.
+captures until stop. A start that is refused truncates and resets nothing; only
+a disk that does not answer may still empty the file when it comes back.
 
 The file is opened with the rights of whoever runs start, must be a regular file
 or not exist yet, and must not be a symbolic link.`,

@@ -6,6 +6,7 @@ package ctl
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"os/signal"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"ksnif/genl"
 )
@@ -147,6 +149,10 @@ Exit status:
 	// "ksnifctl strat --json" is an unknown command, not an unknown flag.
 	root.Flags().SetInterspersed(false)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		var bad *pflag.InvalidValueError
+		if errors.As(err, &bad) && bad.GetFlag().Value.Type() == "bool" { // or it speaks of Go's parser
+			return usagef("--"+bad.GetFlag().Name, "takes no value")
+		}
 		return usagef("", "%v", err)
 	})
 	root.AddCommand(a.getCommand(), a.setCommand())

@@ -22,7 +22,7 @@ import (
 func TestUsageErrors(t *testing.T) {
 	const names = "must be device_name, family, logfile, snaplen, queue_size, format, io or sync_interval"
 	const number = "must be a number, as in 4096, 64K, 16M or 1G"
-	const interval = "must be seconds, as in 2 or 0.5, at least 0.1"
+	const interval = "must be seconds, as in 2 or 0.5, from 0.1 to 86400"
 	for _, tt := range []struct {
 		args []string
 		want string // without "ksnifctl: " and " (see ksnifctl X --help)"
@@ -57,6 +57,8 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"set", "io", "fast"}, "set io fast: must be buffered, direct, auto or discard"},
 		{[]string{"set", "snaplen", "96", "io", "fast"}, "set io fast: must be buffered, direct, auto or discard"},
 		{[]string{"start", "now"}, "start now: takes no argument"},
+		{[]string{"stats", "--json=3"}, "stats --json: takes no value"},
+		{[]string{"stop", "--help=3"}, "stop --help: takes no value"},
 		{[]string{"stop", "--json"}, "stop: unknown flag: --json"},
 		{[]string{"stats", "--watch=0"}, `stats: invalid argument "0" for "--watch" flag: ` + interval},
 		{[]string{"stats", "--watch=soon"}, `stats: invalid argument "soon" for "--watch" flag: ` + interval},

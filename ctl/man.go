@@ -72,9 +72,21 @@ func (a *app) manualPage(c *cobra.Command, path string, date time.Time) error {
 	text := strings.NewReplacer("[=false]", "", "[=]", "[=interval]").Replace(page.String())
 	if !c.HasParent() {
 		text = strings.Replace(text, "ksnifctl [flags]", "ksnifctl COMMAND [flags]", 1)
-		text = strings.Replace(text, ".SH SEE ALSO", promisesRoff()+".SH SEE ALSO", 1)
+		text = strings.Replace(text, ".SH SEE ALSO", commandsRoff(c)+promisesRoff()+".SH SEE ALSO", 1)
 	}
 	return os.WriteFile(path, []byte(text), 0o644)
+}
+
+// commandsRoff lists the commands, as the help does; cobra only names their pages.
+func commandsRoff(root *cobra.Command) string {
+	var b strings.Builder
+	b.WriteString(".SH COMMANDS\n")
+	for _, c := range root.Commands() {
+		if !c.Hidden {
+			fmt.Fprintf(&b, ".TP\n\\fB%s\\fP\n%s\n", c.Name(), c.Short)
+		}
+	}
+	return b.String()
 }
 
 // promisesRoff is [promises] without the title that md2man gives a page.

@@ -208,6 +208,7 @@ func TestManualPages(t *testing.T) {
 		require.NoError(t, err)
 		assert.Contains(t, string(text), `.TH "`+strings.ToUpper(strings.TrimSuffix(p.Name(), ".8"))+`" "8" "Jan 2026" "ksnif 1.2.3"`)
 		assert.Equal(t, p.Name() == "ksnifctl.8", strings.Contains(string(text), ".SH WHAT KSNIF PROMISES\n"), p.Name())
+		assert.Equal(t, p.Name() == "ksnifctl.8", strings.Contains(string(text), ".SH COMMANDS\n"), p.Name())
 		assert.NotContains(t, string(text), "[=]")
 		assert.NotContains(t, string(text), "[=false]")
 		renders(t, filepath.Join(dir, p.Name()))

@@ -256,6 +256,6 @@ func hints(s *genl.Stats) []byte {
 	}
 	hint(s.DroppedQueueFull, "the queue was full: raise queue_size or lower snaplen")
 	hint(s.DroppedNoMemory, "the kernel had no memory: free some or lower queue_size")
-	hint(s.DroppedWrite, "they could not be written: errno in ksnifctl status says why")
+	hint(s.DroppedWrite, "not written: errno in ksnifctl status says why")
 	return b.Bytes()
 }

@@ -30,7 +30,7 @@ func (i *interval) Set(s string) error {
 		d, err = time.ParseDuration(s + "s")
 	}
 	if err != nil || d < least || d > most {
-		return errors.New("must be seconds, as in 2 or 0.5, at least 0.1")
+		return errors.New("must be seconds, as in 2 or 0.5, from 0.1 to 86400")
 	}
 	*i = interval(d)
 	return nil

@@ -25,7 +25,7 @@ type badCommand struct {
 const (
 	namesOfSettings = "unknown setting: must be device_name, family, logfile, snaplen, queue_size, format, io or sync_interval"
 	noNumber        = "must be a number, as in 4096, 64K, 16M or 1G"
-	noInterval      = "must be seconds, as in 2 or 0.5, at least 0.1"
+	noInterval      = "must be seconds, as in 2 or 0.5, from 0.1 to 86400"
 	whoMay          = "needs CAP_NET_ADMIN: run as root"
 )
 
