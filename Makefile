@@ -11,7 +11,7 @@ MAKEFLAGS   += --no-builtin-rules --no-print-directory
 ## KDIR: kernel build tree for `make` and `make install` (this machine's kernel)
 ## KERNEL: kernel of the VM: 6.1, 6.12, debug-6.1, debug-6.12, kcsan-6.12, or /path/bzImage with its KDIR=
 ## CONFIG: queue of the module: list or ring (per-CPU, lock-free)
-## RUN: vmtest: only the tests that match this regular expression
+## RUN: tests, mutants: only those that match this regular expression
 ## DEBUG_KERNEL: vmtest: the torture set runs on this kernel instead, such as debug-6.1
 ## SCRIPT: vm-run: the shell script to run in the VM
 ## IN: vm-run: a folder that the script can read at /in
@@ -132,7 +132,7 @@ out/bin/tests: deps-build FORCE
 # --- checks
 
 .PHONY: check lint
-check: deps-build ## what needs no VM, in under a minute
+check: deps-build ## what needs no VM, in a minute or two
 	@.ci/lint go test
 
 lint: deps-lint out/bin/mk ## checkpatch, sparse, W=1, 32-bit, gofmt, vet, staticcheck
