@@ -24,6 +24,7 @@ func TestTortureNetlinkRandom(t *testing.T) {
 	messages, seed := guest.Size(20_000, 100_000), guest.Seed(t)
 	p := newPlaceIn(t, mountTmpfs(t, "size=1m"))
 	r := newNetlinkRig(p, randomPaths(t, p))
+	r.patience = 5
 	enough := startCompany(p)
 	g := newGenerator(seed, r.m)
 	happened := map[string]int{}
