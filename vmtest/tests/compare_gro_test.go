@@ -62,6 +62,9 @@ func (c *crafter) segments(count int) (frames []frame, payload int) {
 		}
 	}
 	for _, f := range flows {
+		// PSH, as a sender has it at the end of its data. Without, GRO would hold back a segment whose flow has been
+		// flushed, and the frame that ends the capture would overtake it.
+		f.tcp.PSH = true
 		frames = append(frames, frame{"segment", f.segment(1 + c.IntN(300)), true})
 		payload += f.length
 	}
