@@ -132,7 +132,7 @@ out/bin/tests: deps-build FORCE
 # --- checks
 
 .PHONY: check lint
-check: deps-build ## what needs no VM, in a minute or two
+check: deps-build ## what needs no VM, in under a minute once it has run
 	@.ci/lint go test
 
 lint: deps-lint out/bin/mk ## checkpatch, sparse, W=1, 32-bit, gofmt, vet, staticcheck

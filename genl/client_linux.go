@@ -96,7 +96,7 @@ func (c *Client) Stop(ctx context.Context) error {
 // Restart is Stop and Start in one, so that nobody else comes between. If ctx
 // is done before the capture has stopped, it will not be started.
 func (c *Client) Restart(ctx context.Context) error {
-	const goesOn = "the capture goes on stopping and is not started again"
+	const goesOn = "the capture may still stop, and is not started again"
 	for asked := false; ; asked = true {
 		err := c.command(ctx, CmdRestart, nil)
 		working := errors.Is(err, unix.EINPROGRESS)

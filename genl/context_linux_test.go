@@ -190,7 +190,7 @@ func TestFinishSaysWhatGoesOn(t *testing.T) {
 		want string
 	}{
 		{(*Client).Stop, "stop: interrupted: the capture goes on stopping"},
-		{(*Client).Restart, "restart: interrupted: the capture goes on stopping and is not started again"},
+		{(*Client).Restart, "restart: interrupted: the capture may still stop, and is not started again"},
 		{(*Client).Flush, "flush: interrupted: the capture goes on writing"},
 	} {
 		t.Run(tt.want, func(t *testing.T) {

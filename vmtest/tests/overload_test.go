@@ -30,11 +30,11 @@ func TestOverload(t *testing.T) {
 		DeviceName: ptr("over0"), QueueSize: ptr[uint64](genl.QueueSizeMin), Logfile: ptr(d.file("overload.pcapng")),
 	})
 	c.Start()
-	d.Hang() // a slow machine sends less than a slow disk takes
+	d.SlowDown(20)
+	thaw := d.Freeze() // at first: a slow machine sends less than a slow disk takes
 	load := startFlood(t, nil, "over0", floodSpec{Count: overloadPackets})
 	guest.Poll(t, time.Minute, "packets are dropped", func() bool { return c.Stats().DroppedQueueFull > 0 })
-	d.Resume()
-	d.SlowDown(20)
+	thaw()
 	sent := load.Wait()
 	require.EqualValues(t, overloadPackets, sent)
 	c.Stop()
@@ -44,11 +44,11 @@ func TestOverload(t *testing.T) {
 	t.Logf("%d written, %d dropped", s.Written, s.DroppedQueueFull)
 	assert.EqualValues(t, overloadPackets, s.Received)
 	assert.NotZero(t, s.Written)
-	assert.NotZero(t, s.DroppedQueueFull)
 	assert.Zero(t, s.DroppedNoMemory)
 	assert.Zero(t, s.DroppedWrite)
 	f, err := pcapread.ReadPrefix(c.File, 64)
 	require.NoError(t, err)
+	assert.NotZero(t, f.Drops(), "drops that a packet tells of: the queue has had room again while packets came")
 	c.CheckBooks(f)
 	c.CheckTimes(f)
 	checkAllNumbered(t, f, sent)

@@ -29,6 +29,7 @@ type model struct {
 	told    bool           // a stop told the error that ended the capture
 
 	dumping bool // a dump goes on in the socket
+	ends    bool // a message of the datagram ends a run
 	// What the model cannot say. A start is going to fail, and what a message behind it meets depends on when.
 	failing, racy bool
 	stray         bool // a start would open a file that is not in paths
@@ -104,7 +105,7 @@ func (m *model) setState(s genl.State, errno unix.Errno) {
 // datagram does what the messages in b say and returns the replies.
 func (m *model) datagram(b []byte) []reply {
 	var replies []reply
-	m.dumping = false
+	m.dumping, m.ends = false, false
 	for len(b) >= sizeofHeader {
 		size := int(binary.NativeEndian.Uint32(b))
 		if size < sizeofHeader || size > len(b) {

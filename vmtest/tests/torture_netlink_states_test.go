@@ -134,6 +134,7 @@ func (m *model) start() reply {
 func (m *model) stop() reply {
 	switch m.state() {
 	case genl.StateRunning:
+		m.ends = true
 		m.setState(genl.StateStopped, 0)
 	case genl.StateStopping:
 		m.waits = true
@@ -142,10 +143,15 @@ func (m *model) stop() reply {
 		m.setState(genl.StateStopped, errno)
 		if !m.told {
 			m.told = true
-			return refusal(errno, "the capture file could not be written to the end")
+			return cutShort(errno)
 		}
 	}
 	return reply{}
+}
+
+// cutShort is what who asks for the end of a capture that has failed is told, once.
+func cutShort(errno unix.Errno) reply {
+	return refusal(errno, "the capture file could not be written to the end")
 }
 
 func (m *model) restart() reply {
