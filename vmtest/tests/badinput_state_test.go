@@ -25,14 +25,13 @@ type cell struct {
 
 func cells() []cell {
 	const (
-		stopped, running  = genl.StateStopped, genl.StateRunning
-		stopping, failed  = genl.StateStopping, genl.StateFailed
-		notRunning        = "flush: no capture is running"
-		cannotWhile       = "io: cannot change while running"
-		textStopping      = "set: the capture is stopping: settings cannot change"
-		alreadyRunning    = "start: already running: use restart"
-		stillStopping     = "start: still stopping: try again"
-		couldNotBeWritten = "the capture file could not be written to the end"
+		stopped, running = genl.StateStopped, genl.StateRunning
+		stopping, failed = genl.StateStopping, genl.StateFailed
+		notRunning       = "flush: no capture is running"
+		cannotWhile      = "io: cannot change while running"
+		textStopping     = "set: the capture is stopping: settings cannot change"
+		alreadyRunning   = "start: already running: use restart"
+		stillStopping    = "start: still stopping: try again"
 	)
 	return []cell{
 		{stopped, "start", 0, "", running},
@@ -57,7 +56,7 @@ func cells() []cell {
 		{stopping, "io discard", unix.EBUSY, textStopping, stopping},
 
 		{failed, "start", 0, "", running},
-		{failed, "stop", unix.ENOSPC, couldNotBeWritten, stopped},
+		{failed, "stop", unix.ENOSPC, textCutShort, stopped},
 		{failed, "restart", 0, "", running},
 		{failed, "flush", unix.ENOTCONN, notRunning, failed},
 		{failed, "snaplen 200", 0, "", failed},

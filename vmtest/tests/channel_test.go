@@ -242,7 +242,11 @@ func (p *place) stopping() (thaw func()) {
 	return thaw
 }
 
-const textStill = "still writing: ask again to wait on"
+// What a command that waits for the writer is told: that it takes longer, and that the run has failed.
+const (
+	textStill    = "still writing: ask again to wait on"
+	textCutShort = "the capture file could not be written to the end"
+)
 
 // failed brings the capture, whose folder has to be on a small file system of its own, into that state: the file
 // system is full.

@@ -85,7 +85,7 @@ func (c *capture) checkLost(f *pcapread.File) {
 func (c *capture) checkStopAfter(want unix.Errno) {
 	c.T.Helper()
 	before := c.Stats()
-	requireRefused(c.T, c.Client.Stop(c.ctx()), want, "the capture file could not be written to the end")
+	requireRefused(c.T, c.Client.Stop(c.ctx()), want, textCutShort)
 	assert.Equal(c.T, genl.StateStopped, c.Get().State)
 	assert.NoError(c.T, c.Client.Stop(c.ctx()), "the second stop")
 	assert.Equal(c.T, before, c.Stats(), "counters after stop")
@@ -126,7 +126,7 @@ func (c *capture) askToStop() (err error) {
 		return !errors.Is(err, unix.EINPROGRESS)
 	})
 	if err != nil {
-		assert.Equal(c.T, "the capture file could not be written to the end", c.status()["last_error"])
+		assert.Equal(c.T, textCutShort, c.status()["last_error"])
 	}
 	return err
 }

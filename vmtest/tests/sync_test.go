@@ -268,7 +268,7 @@ func TestAllAreToldError(t *testing.T) {
 	d.Resume()
 	expect(t, events, genl.EventFailed)
 	for range commands {
-		requireRefused(t, <-answers, unix.EIO, "the capture file could not be written to the end")
+		requireRefused(t, <-answers, unix.EIO, textCutShort)
 	}
 	assert.Equal(t, unix.EIO, c.Get().Errno)
 	d.Heal()

@@ -100,7 +100,7 @@ func (r *netlinkRig) stopAfterAll(b []byte, about string) {
 		require.Equal(r.T, r.m.capture, r.live(), about)
 		return
 	}
-	r.m.told = slices.Equal(got, []reply{cutShort(unix.ENOSPC)})
+	r.m.told = slices.Equal(got, []reply{refusal(unix.ENOSPC, textCutShort)})
 	require.True(r.T, r.m.told || slices.Equal(got, []reply{{}}), "%s: %+v", about, got)
 	r.adopt()
 }

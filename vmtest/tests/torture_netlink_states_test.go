@@ -143,15 +143,10 @@ func (m *model) stop() reply {
 		m.setState(genl.StateStopped, errno)
 		if !m.told {
 			m.told = true
-			return cutShort(errno)
+			return refusal(errno, textCutShort)
 		}
 	}
 	return reply{}
-}
-
-// cutShort is what who asks for the end of a capture that has failed is told, once.
-func cutShort(errno unix.Errno) reply {
-	return refusal(errno, "the capture file could not be written to the end")
 }
 
 func (m *model) restart() reply {

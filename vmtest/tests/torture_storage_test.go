@@ -164,7 +164,7 @@ func (tr *trouble) stop(c *capture, s *site) error {
 func (tr *trouble) checkStop(c *capture, want unix.Errno, told bool) {
 	c.T.Helper()
 	if !told {
-		requireRefused(c.T, c.Client.Stop(c.ctx()), want, "the capture file could not be written to the end")
+		requireRefused(c.T, c.Client.Stop(c.ctx()), want, textCutShort)
 	}
 	assert.NoError(c.T, c.Client.Stop(c.ctx()), "the error is told once")
 	assert.Equal(c.T, genl.StateStopped, c.Get().State)
